@@ -1,0 +1,44 @@
+# Everything runs in .venv, which is made from requirements.lock by the first target that needs it.
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+PYTEST_ARGS ?= -n 2
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format proto proto-baseline lock bench-quick clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: $(STAMP) ## Start the service with its own Valkey and PostgreSQL, and demo data
+	@exec $(BIN)/quota serve --dev
+
+test: $(STAMP) ## Run all tests (choose with PYTEST_ARGS="-k name")
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## Format, lint, types, import contracts, protos, generated code
+	@scripts/check.sh
+
+format: $(STAMP) ## Format the code and repair what the linter can
+	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format --quiet && $(BIN)/buf format --write --path protos/quota
+
+proto: $(STAMP) ## Generate the code that is made from protos/
+	@$(BIN)/python -m scripts.generate
+
+proto-baseline: $(STAMP) ## Accept today's protos as what later changes must not break
+	@$(BIN)/python -m scripts.generate --baseline
+
+lock: ## Resolve dependencies anew into requirements.lock (needs uv; LOCK_ARGS=--upgrade)
+	@scripts/lock.sh $(LOCK_ARGS)
+
+bench-quick: $(STAMP) ## Measure Authorize/s and Commit/s for a few seconds
+	@$(BIN)/python -m benchmarks.quick
+
+clean: ## Remove .venv and caches; data in .quota stays
+	@rm -rf .venv build dist *.egg-info clients/python/*.egg-info clients/python/build \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Only a change of what is installed leads here; the settings of tools in pyproject.toml do so needlessly but cheaply.
+$(STAMP): requirements.lock pyproject.toml clients/python/pyproject.toml scripts/bootstrap.sh
+	@scripts/bootstrap.sh

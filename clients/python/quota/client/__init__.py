@@ -1,0 +1,7 @@
+"""A thin helper around the generated stubs: a connection, errors with their reasons, and `reserve`."""
+
+from quota.client.connection import Connection, connect
+from quota.client.errors import ApiError, FieldProblem
+from quota.client.holds import Denied, Hold, reserve
+
+__all__ = ["ApiError", "Connection", "Denied", "FieldProblem", "Hold", "connect", "reserve"]

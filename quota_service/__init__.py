@@ -1,0 +1,1 @@
+"""Quota Service: authorizes AI spend like a card payment."""

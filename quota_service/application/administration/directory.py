@@ -1,0 +1,106 @@
+"""Teams, users, API keys and projects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from quota_service.application.administration.changes import Changes
+from quota_service.application.administration.references import existence_faults
+from quota_service.application.administration.resources import Resources, refuse_repeats
+from quota_service.application.ports import Change
+from quota_service.domain.budget import Budget
+from quota_service.domain.errors import FieldProblem, InvalidRequest
+from quota_service.domain.faults import refuse
+from quota_service.domain.subject import ApiKey, Project, Team, User
+
+
+class Teams(Resources[Team]):
+    """Leads need not be in the directory: teams and users refer to each other, and one has to come first."""
+
+    kind = Team
+    singular = "team"
+    field = "team"
+
+    async def admit(self, change: Change, value: Team) -> Team:
+        refuse_repeats(value.leads, "team.leads")
+        return value
+
+    async def referrers(self, change: Change, id_: str) -> Sequence[str]:
+        users = [f"users/{user.id}" for user in await change.all(User) if id_ in user.teams]
+        keys = [f"apiKeys/{key.id}" for key in await change.all(ApiKey) if key.team == id_]
+        budgets = [f"budgets/{budget.id}" for budget in await change.all(Budget) if budget.scope.team == id_]
+        return [*users, *keys, *budgets]
+
+
+class Users(Resources[User]):
+    """Raises ReferenceUnknown where a team does not exist."""
+
+    kind = User
+    singular = "user"
+    field = "user"
+
+    async def admit(self, change: Change, value: User) -> User:
+        refuse_repeats(value.teams, "user.teams")
+        named = [(f"teams[{index}]", team) for index, team in enumerate(value.teams)]
+        refuse(await existence_faults(change, Team, named), "user.")
+        return value
+
+    async def referrers(self, change: Change, id_: str) -> Sequence[str]:
+        keys = [f"apiKeys/{key.id}" for key in await change.all(ApiKey) if key.user == id_]
+        budgets = [f"budgets/{budget.id}" for budget in await change.all(Budget) if budget.scope.user == id_]
+        return [*keys, *budgets]
+
+
+class ApiKeys(Resources[ApiKey]):
+    """Raises ReferenceUnknown where the owner does not exist."""
+
+    kind = ApiKey
+    singular = "API key"
+    field = "api_key"
+
+    async def admit(self, change: Change, value: ApiKey) -> ApiKey:
+        if bool(value.user) == bool(value.team):
+            raise InvalidRequest(
+                FieldProblem("api_key.owner", "must be a user or a team: say who spends with this key")
+            )
+        refuse(
+            (
+                *await existence_faults(change, User, [("user", value.user)]),
+                *await existence_faults(change, Team, [("team", value.team)]),
+            ),
+            "api_key.",
+        )
+        return value
+
+    async def referrers(self, change: Change, id_: str) -> Sequence[str]:
+        return [f"budgets/{budget.id}" for budget in await change.all(Budget) if budget.scope.api_key == id_]
+
+
+class Projects(Resources[Project]):
+    """Projects refer to nothing."""
+
+    kind = Project
+    singular = "project"
+    field = "project"
+
+    async def admit(self, change: Change, value: Project) -> Project:
+        return value
+
+    async def referrers(self, change: Change, id_: str) -> Sequence[str]:
+        return [f"budgets/{budget.id}" for budget in await change.all(Budget) if budget.scope.project == id_]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """The directory of every organization."""
+
+    teams: Teams
+    users: Users
+    api_keys: ApiKeys
+    projects: Projects
+
+
+def directory(changes: Changes) -> Directory:
+    """The directory's use cases over one store."""
+    return Directory(Teams(changes), Users(changes), ApiKeys(changes), Projects(changes))

@@ -1,0 +1,268 @@
+"""Authorize: hold an estimate against every matching budget, or say why not."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import NamedTuple, assert_never
+
+from quota_service.application import denials, messages
+from quota_service.application.configurations import Configurations
+from quota_service.application.content import content_hash
+from quota_service.application.plans import Moment, Plan, Plans
+from quota_service.application.ports import HoldStore
+from quota_service.application.registration import Registration
+from quota_service.application.requests import AuthorizeRequest, AuthorizeResult
+from quota_service.application.statuses import ATTEMPTS, statuses, statuses_of_hold
+from quota_service.application.writing import LedgerWriter
+from quota_service.domain import commands
+from quota_service.domain.decision import Reason, Violation, retry_after_ms
+from quota_service.domain.errors import (
+    FieldProblem,
+    IdempotencyConflict,
+    InvalidRequest,
+    QuotaError,
+    ReservationEnded,
+    StoreUnavailable,
+)
+from quota_service.domain.pricing import output_tokens, own_price_allowed
+from quota_service.domain.reservation import Hold, demand
+from quota_service.domain.subject import SubjectFault
+
+
+class Intent(NamedTuple):
+    """What a request comes to under one configuration, at one moment.
+
+    `violations` or `error`: the caller's own reasons to refuse it, which count only if the configuration is
+    current.
+    """
+
+    plan: Plan
+    moment: Moment
+    hold: Hold
+    violations: tuple[Violation, ...] = ()
+    error: QuotaError | None = None
+
+    @property
+    def refused(self) -> bool:
+        return bool(self.violations) or self.error is not None
+
+
+class Authorization:
+    """The use case. `now_ms` of the store is an estimate; the store checks what was decided with it."""
+
+    def __init__(
+        self,
+        configurations: Configurations,
+        holds: HoldStore,
+        writer: LedgerWriter,
+        registration: Registration,
+    ) -> None:
+        self._configurations = configurations
+        self._holds = holds
+        self._writer = writer
+        self._registration = registration
+
+    async def authorize(self, request: AuthorizeRequest) -> AuthorizeResult:
+        """Raises what the contract says of Authorize."""
+        _require_sensible(request)
+        organization = await self._configurations.organization_of(request.subject)
+        content = _content_hash(request)
+        reservation = new_reservation(self._holds.now_ms())
+        plans = await self._configurations.get(organization)
+        for _ in range(ATTEMPTS):
+            intent = _intent(plans, request, self._holds.now_ms(), reservation, content)
+            answer = await self._holds.authorize(_command(intent, request))
+            match answer:
+                case commands.Stale():
+                    plans = await self._configurations.at_least(organization, answer.version)
+                case commands.OutsideBasis():
+                    pass
+                case commands.Refused():
+                    if not await self._registered(plans, intent, request):
+                        return _refused(organization, plans, intent)
+                    plans = await self._configurations.get(organization)
+                case _:
+                    return self._result(organization, plans, intent, request, answer)
+        raise StoreUnavailable("The configuration changes faster than a decision can be made.")
+
+    async def _registered(self, plans: Plans, intent: Intent, request: AuthorizeRequest) -> bool:
+        """Whether the request was refused for unknown names only, and they have been registered meanwhile."""
+        unknown = [problem for problem in intent.plan.problems if problem.fault is SubjectFault.UNKNOWN]
+        wanted = plans.configuration.organization.create_unknown_subjects and not request.validate_only
+        if not wanted or not unknown or len(unknown) != len(intent.plan.problems):
+            return False
+        version = await self._registration.register(intent.plan.subject)
+        if version is None:
+            return False
+        await self._configurations.at_least(intent.plan.subject.organization, version)
+        return True
+
+    def _result(
+        self,
+        organization: str,
+        plans: Plans,
+        intent: Intent,
+        request: AuthorizeRequest,
+        answer: commands.Granted | commands.Denied | commands.Conflict | commands.Ended,
+    ) -> AuthorizeResult:
+        match answer:
+            case commands.Granted():
+                if answer.event is not None:
+                    self._writer.submit(answer.event)
+                if answer.replayed:
+                    return _replayed(organization, plans, answer, request)
+                return _granted(organization, intent, answer, request)
+            case commands.Denied():
+                return _denied(organization, plans, intent, answer)
+            case commands.Conflict():
+                raise IdempotencyConflict("The idempotency_key is in use for a call with other content.")
+            case commands.Ended():
+                raise ReservationEnded(
+                    "The reservation of this idempotency_key has ended; a new call needs a new key."
+                )
+            case _:
+                assert_never(answer)
+
+
+def _require_sensible(request: AuthorizeRequest) -> None:
+    most = request.max_output_tokens
+    if most is not None and request.min_output_tokens > most:
+        raise InvalidRequest(
+            FieldProblem("min_output_tokens", "must not be above estimate.max_output_tokens")
+        )
+
+
+def _content_hash(request: AuthorizeRequest) -> str:
+    subject = request.subject
+    return content_hash(
+        (subject.organization, subject.team, subject.user, subject.api_key, subject.project, subject.tags),
+        request.provider,
+        request.model,
+        (request.input_tokens, request.max_output_tokens, request.own_cost_micros, request.min_output_tokens),
+        request.ttl_ms,
+    )
+
+
+def _intent(plans: Plans, request: AuthorizeRequest, now_ms: int, reservation: str, content: str) -> Intent:
+    plan = plans.plan(request.subject, request.provider, request.model)
+    moment = plan.at(now_ms)
+    model = plan.model
+    draft = Hold(
+        organization=plans.configuration.organization.id,
+        reservation=reservation,
+        idempotency_key=request.idempotency_key,
+        content_hash=content,
+        subject=plan.subject,
+        provider=plan.facts.provider,
+        model=plan.facts.model,
+        requested_model=request.model,
+        rates=moment.card.rates if moment.card else (),
+        caller_priced=model is not None and model.caller_priced,
+        input_tokens=request.input_tokens,
+        own_cost_micros=request.own_cost_micros,
+        windows=tuple([term.window for term in moment.terms]),
+        granted_output_tokens=output_tokens(model, request.max_output_tokens) if model else 0,
+    )
+    violations = _violations(plans, plan, moment)
+    if violations or model is None:
+        return Intent(plan, moment, draft, violations)
+    return _priced(Intent(plan, moment, draft), request)
+
+
+def _violations(plans: Plans, plan: Plan, moment: Moment) -> tuple[Violation, ...]:
+    """The reasons to refuse that do not depend on what has been spent."""
+    found = plan.violations
+    if moment.card is None:
+        message = f"The catalogue has no price for {plan.facts.provider}/{plan.facts.model}."
+        found = (*found, Violation(Reason.MODEL_UNKNOWN, message))
+    if not found and not moment.terms and not plans.configuration.organization.allow_unbudgeted:
+        found = (
+            Violation(Reason.NO_BUDGET, "No budget covers this request, and the organization requires one."),
+        )
+    return found
+
+
+def _priced(intent: Intent, request: AuthorizeRequest) -> Intent:
+    """The intent with its demand, or with the error that it comes to."""
+    hold, model = intent.hold, intent.plan.model
+    try:
+        if model is not None:
+            own_price_allowed(model, request.own_cost_micros, "estimate.cost_micros")
+        needed = demand(hold.rates, hold.input_tokens, hold.granted_output_tokens, hold.own_cost_micros)
+    except InvalidRequest as error:
+        return intent._replace(error=error)
+    return intent._replace(hold=replace(hold, held=needed))
+
+
+def _command(intent: Intent, request: AuthorizeRequest) -> commands.Authorize:
+    return commands.Authorize(
+        basis=intent.moment.basis,
+        hold=intent.hold,
+        ttl_ms=request.ttl_ms,
+        terms=() if intent.refused else intent.moment.terms,
+        refused=intent.refused,
+        dry_run=request.validate_only,
+    )
+
+
+def _refused(organization: str, plans: Plans, intent: Intent) -> AuthorizeResult:
+    if intent.error is not None:
+        raise intent.error
+    return _denial(organization, plans, intent.violations)
+
+
+def _denied(organization: str, plans: Plans, intent: Intent, answer: commands.Denied) -> AuthorizeResult:
+    moment = intent.moment
+    violations = denials.violations(answer, moment.budgets, moment.terms, intent.hold.held)
+    result = _denial(organization, plans, violations)
+    return replace(result, statuses=statuses(moment.budgets, moment.terms, answer.counters))
+
+
+def _denial(organization: str, plans: Plans, violations: tuple[Violation, ...]) -> AuthorizeResult:
+    return AuthorizeResult(
+        organization=organization,
+        violations=violations,
+        retry_after_ms=retry_after_ms(violations),
+        message=messages.with_help(violations[0].message, plans.configuration.organization.help_url),
+    )
+
+
+def _granted(
+    organization: str, intent: Intent, answer: commands.Granted, request: AuthorizeRequest
+) -> AuthorizeResult:
+    moment = intent.moment
+    return AuthorizeResult(
+        organization=organization,
+        hold=None if request.validate_only else answer.hold,
+        granted_output_tokens=answer.hold.granted_output_tokens,
+        cautions=denials.cautions(moment.budgets, moment.terms, answer.counters),
+        statuses=statuses(moment.budgets, moment.terms, answer.counters),
+    )
+
+
+def _replayed(
+    organization: str, plans: Plans, answer: commands.Granted, request: AuthorizeRequest
+) -> AuthorizeResult:
+    """The hold as it is, in its own windows: they need not be those that the request would fall into now."""
+    found = statuses_of_hold(plans, answer.hold, answer.counters, answer.now_ms)
+    return AuthorizeResult(
+        organization=organization,
+        hold=None if request.validate_only else answer.hold,
+        granted_output_tokens=answer.hold.granted_output_tokens,
+        statuses=found,
+        replayed=True,
+    )
+
+
+def new_reservation(now_ms: int) -> str:
+    """A UUID of version 7: names sort by time."""
+    raw = (
+        (now_ms & (1 << 48) - 1) << 80
+        | 0x7 << 76
+        | secrets.randbits(12) << 64
+        | 0b10 << 62
+        | secrets.randbits(62)
+    )
+    digits = f"{raw:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -1,0 +1,143 @@
+"""Extend: more time, more output tokens, or both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quota_service.application import denials
+from quota_service.application.configurations import Configurations
+from quota_service.application.content import content_hash
+from quota_service.application.memory import Memory
+from quota_service.application.plans import Bounds, Plans, term_of
+from quota_service.application.ports import HoldStore
+from quota_service.application.requests import ExtendRequest, ExtendResult
+from quota_service.application.statuses import ATTEMPTS
+from quota_service.application.tracking import Tracked
+from quota_service.application.writing import LedgerWriter
+from quota_service.domain import commands, reservation
+from quota_service.domain.amounts import UNLIMITED
+from quota_service.domain.budget import Budget, Mode
+from quota_service.domain.commands import Basis, Term
+from quota_service.domain.errors import (
+    AmountTooLarge,
+    IdempotencyConflict,
+    ReservationEnded,
+    ReservationNotFound,
+    StoreUnavailable,
+)
+from quota_service.domain.reservation import Hold, State
+
+
+class Extension:
+    """The use case."""
+
+    def __init__(
+        self,
+        configurations: Configurations,
+        holds: HoldStore,
+        memory: Memory,
+        writer: LedgerWriter,
+        tracked: Tracked,
+    ) -> None:
+        self._configurations = configurations
+        self._holds = holds
+        self._memory = memory
+        self._writer = writer
+        self._tracked = tracked
+
+    async def extend(self, request: ExtendRequest) -> ExtendResult:
+        """Raises what the contract says of Extend. Goes on if the caller is cancelled."""
+        return await self._tracked.run(self._extend(request))
+
+    async def _extend(self, request: ExtendRequest) -> ExtendResult:
+        hold = await self._memory.get(request.organization, request.reservation)
+        if hold.state is not State.HELD:
+            raise ReservationEnded("The reservation has ended.")
+        plans = await self._configurations.get(request.organization)
+        for _ in range(ATTEMPTS):
+            command = _command(plans, hold, request, self._holds.now_ms())
+            answer = await self._holds.extend(command)
+            match answer:
+                case commands.Stale():
+                    plans = await self._configurations.at_least(request.organization, answer.version)
+                case commands.OutsideBasis():
+                    pass
+                case commands.Granted():
+                    if answer.event is not None:
+                        self._writer.submit(answer.event)
+                    return ExtendResult(hold=answer.hold)
+                case commands.Denied():
+                    return _denied(plans, hold, command, answer)
+                case _:
+                    raise _error(answer)
+        raise StoreUnavailable("The configuration changes faster than a decision can be made.")
+
+
+def _error(
+    answer: commands.Conflict | commands.Ended | commands.Unknown | commands.TooLarge,
+) -> IdempotencyConflict | ReservationEnded | ReservationNotFound | AmountTooLarge:
+    match answer:
+        case commands.Conflict():
+            return IdempotencyConflict("The request_id is in use for another extension.")
+        case commands.Ended():
+            return ReservationEnded("The reservation has ended.")
+        case commands.Unknown():
+            return ReservationNotFound("No store knows the reservation.")
+        case commands.TooLarge():
+            return AmountTooLarge(
+                "The whole would cost more than one request may.", field="additional_output_tokens"
+            )
+
+
+def _command(plans: Plans, hold: Hold, request: ExtendRequest, now_ms: int) -> commands.Extend:
+    bounds = Bounds()
+    terms = tuple(term for _, term in _terms(plans, hold, now_ms, bounds))
+    configuration = plans.configuration
+    return commands.Extend(
+        basis=Basis(
+            organization=request.organization,
+            version=configuration.version,
+            from_ms=bounds.from_ms,
+            until_ms=bounds.until_ms,
+        ),
+        reservation=request.reservation,
+        request_id=request.request_id,
+        content_hash=content_hash(request.ttl_ms, request.additional_output_tokens),
+        ttl_ms=request.ttl_ms,
+        additional_output_tokens=_clamped(plans, hold, request.additional_output_tokens),
+        terms=terms,
+    )
+
+
+def _terms(plans: Plans, hold: Hold, now_ms: int, bounds: Bounds) -> list[tuple[Budget, Term]]:
+    """The hold's windows under today's budgets. One whose budget is gone limits nothing."""
+    model = plans.configuration.model(hold.provider, hold.model)
+    tier = model.tier if model is not None else None
+    found = []
+    for window in hold.windows:
+        budget = plans.configuration.budgets.get(window.budget)
+        if budget is None or budget.disabled:
+            gone = Budget(id=window.budget, mode=Mode.MONITOR)
+            found.append((gone, Term(window, UNLIMITED, UNLIMITED, Mode.MONITOR)))
+        else:
+            found.append((budget, term_of(budget, window, tier, now_ms, bounds)))
+    return found
+
+
+def _clamped(plans: Plans, hold: Hold, additional: int) -> int:
+    """The additional tokens, as far as the model's maximum leaves room for them."""
+    model = plans.configuration.model(hold.provider, hold.model)
+    if model is None or not model.max_output_tokens:
+        return additional
+    return max(0, min(additional, model.max_output_tokens - hold.granted_output_tokens))
+
+
+def _denied(plans: Plans, hold: Hold, command: commands.Extend, answer: commands.Denied) -> ExtendResult:
+    budgets = [budget for budget, _ in _terms(plans, hold, answer.now_ms, Bounds())]
+    more = reservation.extend(
+        replace(hold, state=State.HELD),
+        ttl_ms=0,
+        additional_output_tokens=command.additional_output_tokens,
+        now_ms=answer.now_ms,
+    ).held
+    return ExtendResult(hold=hold, violations=denials.violations(answer, budgets, command.terms, more))

@@ -1,0 +1,89 @@
+"""What the stores remember of reservations: Valkey those that live or have just ended, the ledger all of
+them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quota_service.application.ports import HoldStore, Ledger, LedgerRow, Page
+from quota_service.application.requests import Durability
+from quota_service.domain.errors import ReservationNotFound, ReservationUnknown, StoreUnavailable
+from quota_service.domain.reservation import Hold, State
+from quota_service.domain.subject import Subject
+
+LIVE_PER_READ = 200
+LIVE_READS_MAX = 50
+"""How many holds a page may look through before it is answered shorter than asked."""
+
+
+class Memory:
+    """Finds reservations."""
+
+    def __init__(self, holds: HoldStore, ledger: Ledger) -> None:
+        self._holds = holds
+        self._ledger = ledger
+
+    async def look(self, organization: str, reservation: str) -> Hold | None:
+        """The reservation, wherever it is remembered; `None` where no store knows it. Raises
+        ReservationUnknown.
+        """
+        return await self._holds.get(organization, reservation) or await self.recall(
+            organization, reservation
+        )
+
+    async def get(self, organization: str, reservation: str) -> Hold:
+        """As `look`. Raises ReservationNotFound."""
+        hold = await self.look(organization, reservation)
+        if hold is None:
+            raise ReservationNotFound("No store knows the reservation.")
+        return hold
+
+    async def recall(self, organization: str, reservation: str) -> Hold | None:
+        """The reservation as the ledger remembers it, ended: it holds nothing any more.
+
+        Raises ReservationUnknown where the ledger does not answer.
+        """
+        try:
+            hold = await self._ledger.hold(organization, reservation)
+        except StoreUnavailable as error:
+            raise ReservationUnknown(
+                "Valkey does not know the reservation, and the ledger does not answer."
+            ) from error
+        if hold is None or hold.state is not State.HELD:
+            return hold
+        return replace(hold, state=State.EXPIRED, end_ms=hold.expire_ms)
+
+    async def find(self, organization: str, key: str) -> LedgerRow | None:
+        """The ledger's entry of a key; `None` where there is none or the ledger does not answer."""
+        try:
+            return await self._ledger.find(organization, key)
+        except StoreUnavailable:
+            return None
+
+    async def durability(self, organization: str, key: str) -> Durability:
+        """How safe the entry of a key is by now."""
+        return Durability.LEDGER if await self.find(organization, key) is not None else Durability.BUFFERED
+
+    async def live(self, organization: str, subject: Subject, page_size: int, after: str) -> Page[Hold]:
+        """Live holds of a subject, those that expire first coming first."""
+        found: list[Hold] = []
+        for _ in range(LIVE_READS_MAX):
+            page = await self._holds.live(organization, after, min(page_size - len(found), LIVE_PER_READ))
+            found += [
+                hold for hold in page.items if hold.state is State.HELD and _is_of(hold.subject, subject)
+            ]
+            after = page.next
+            if not after or len(found) >= page_size:
+                break
+        return Page(tuple(found), after)
+
+
+def _is_of(holder: Subject, wanted: Subject) -> bool:
+    return (
+        wanted.team in ("", holder.team)
+        and wanted.user in ("", holder.user)
+        and wanted.api_key in ("", holder.api_key)
+        and wanted.project in ("", holder.project)
+        and all(tag in holder.tags for tag in wanted.tags)
+    )

@@ -1,0 +1,206 @@
+"""What a configuration means for one kind of request: worked out once per change, not per call.
+
+A plan is for a subject as sent, a provider and a model. Its moment is for a stretch of time in which no
+window, override or price changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+from quota_service.application.ports import ModelAliases
+from quota_service.domain import scope
+from quota_service.domain.budget import Budget, Mode, ceiling_percent, limits_at
+from quota_service.domain.commands import Basis, Term
+from quota_service.domain.configuration import Configuration
+from quota_service.domain.decision import Reason, Violation
+from quota_service.domain.period import Once, Window, window_at
+from quota_service.domain.pricing import Model, RateCard, rate_card
+from quota_service.domain.reservation import WindowRef
+from quota_service.domain.scope import Facts
+from quota_service.domain.subject import Subject, SubjectFault, SubjectProblem, complete
+
+PLANS_MAX = 20_000
+"""Plans kept per configuration; beyond it all are forgotten and made anew."""
+
+_REASONS = {
+    SubjectFault.UNKNOWN: Reason.SUBJECT_UNKNOWN,
+    SubjectFault.CONTRADICTORY: Reason.SUBJECT_CONTRADICTORY,
+    SubjectFault.DISABLED: Reason.SUBJECT_DISABLED,
+}
+
+
+class Moment(NamedTuple):
+    """A plan in a stretch of time. `terms` and `budgets` are in the same order; `card` is `None` where the
+    model has no price.
+    """
+
+    basis: Basis
+    terms: tuple[Term, ...]
+    budgets: tuple[Budget, ...]
+    card: RateCard | None
+
+
+class Plan:
+    """What a configuration means for one kind of request."""
+
+    def __init__(
+        self, configuration: Configuration, subject: Subject, model: Model | None, asked: tuple[str, str]
+    ) -> None:
+        organization = configuration.organization.id
+        completed, problems = complete(replace(subject, organization=organization), configuration.directory)
+        self.subject = completed
+        self.model = model
+        self.problems = problems
+        self.violations = (*_subject_violations(problems), *_missing_dimensions(configuration, completed))
+        provider, name = (model.provider, model.model) if model else asked
+        self.facts = Facts(
+            subject=completed, provider=provider, model=name, tier=model.tier if model else None
+        )
+        self._configuration = configuration
+        self._matching = tuple(
+            budget
+            for budget in configuration.budgets.values()
+            if not budget.disabled and scope.matches(budget.scope, self.facts)
+        )
+        self._moment: Moment | None = None
+
+    def at(self, now_ms: int) -> Moment:
+        """The plan's moment that an instant falls into."""
+        moment = self._moment
+        if moment is None or not _within(moment.basis, now_ms):
+            moment = self._moment = self.moment(now_ms)
+        return moment
+
+    def moment(self, now_ms: int) -> Moment:
+        """As `at`, without remembering it: for instants of the past."""
+        bounds = Bounds()
+        card = rate_card(self.model, now_ms) if self.model else None
+        if card is not None:
+            bounds.within(card.from_ms, card.until_ms)
+        elif self.model is not None:
+            bounds.outside(min((dated.start_ms for dated in self.model.prices), default=None), None, now_ms)
+        found = [(budget, term_at(budget, self.facts, now_ms, bounds)) for budget in self._matching]
+        live = [(budget, term) for budget, term in found if term is not None]
+        return Moment(
+            Basis(
+                organization=self._configuration.organization.id,
+                version=self._configuration.version,
+                from_ms=bounds.from_ms,
+                until_ms=bounds.until_ms,
+            ),
+            tuple(term for _, term in live),
+            tuple(budget for budget, _ in live),
+            card,
+        )
+
+
+class Bounds:
+    """The stretch of time in which everything looked at so far stays as it is."""
+
+    def __init__(self) -> None:
+        self.from_ms = 0
+        self.until_ms: int | None = None
+
+    def within(self, from_ms: int, until_ms: int | None) -> None:
+        self.from_ms = max(self.from_ms, from_ms)
+        if until_ms is not None:
+            self.until_ms = until_ms if self.until_ms is None else min(self.until_ms, until_ms)
+
+    def outside(self, start_ms: int | None, end_ms: int | None, now_ms: int) -> None:
+        """`now_ms` is before the start or not before the end of something, and stays so until the border."""
+        if start_ms is not None and now_ms < start_ms:
+            self.within(0, start_ms)
+        elif end_ms is not None and now_ms >= end_ms:
+            self.within(end_ms, None)
+
+
+def term_at(budget: Budget, facts: Facts, now_ms: int, bounds: Bounds | None = None) -> Term | None:
+    """The budget's term for a request at an instant; `None` outside a one-off period. Narrows the bounds."""
+    bounds = bounds or Bounds()
+    window = window_at(budget.period, ZoneInfo(budget.time_zone), now_ms)
+    if window is None:
+        if isinstance(budget.period, Once):
+            bounds.outside(budget.period.start_ms, budget.period.end_ms, now_ms)
+        return None
+    bounds.within(*window)
+    value = scope.each_value(budget.scope, facts)
+    return term_of(budget, WindowRef(budget.id, value, *window), facts.tier, now_ms, bounds)
+
+
+def term_of(
+    budget: Budget, window: WindowRef, tier: int | None, now_ms: int, bounds: Bounds | None = None
+) -> Term:
+    """The budget's term in a given window."""
+    limits, until_ms = limits_at(budget, window.each_value, now_ms)
+    if bounds is not None:
+        bounds.within(0, until_ms)
+    each = budget.scope.each
+    return Term(
+        window=window,
+        limits=limits,
+        ceilings=limits.scaled(ceiling_percent(budget, tier)),
+        mode=budget.mode,
+        max_values=each.max_values if each is not None else 0,
+    )
+
+
+def window_of(budget: Budget, now_ms: int) -> Window | None:
+    """The budget's window at an instant."""
+    return window_at(budget.period, ZoneInfo(budget.time_zone), now_ms)
+
+
+def _within(basis: Basis, now_ms: int) -> bool:
+    return basis.from_ms <= now_ms and (basis.until_ms is None or now_ms < basis.until_ms)
+
+
+def _subject_violations(problems: Iterable[SubjectProblem]) -> tuple[Violation, ...]:
+    return tuple(Violation(_REASONS[problem.fault], problem.message, problem.source) for problem in problems)
+
+
+def _missing_dimensions(configuration: Configuration, subject: Subject) -> tuple[Violation, ...]:
+    facts = Facts(subject=subject, provider="-", model="-", tier=None)
+    return tuple(
+        Violation(
+            Reason.DIMENSION_REQUIRED,
+            f"The organization requires a {dimension.name.lower()} with every request.",
+        )
+        for dimension in configuration.organization.required_dimensions
+        if not scope.dimension_value(facts, dimension)
+    )
+
+
+class Plans:
+    """The plans of one configuration."""
+
+    def __init__(self, configuration: Configuration, aliases: ModelAliases) -> None:
+        self.configuration = configuration
+        self._aliases = aliases
+        self._plans: dict[tuple[Subject, str, str], Plan] = {}
+
+    def plan(self, subject: Subject, provider: str, model: str) -> Plan:
+        key = (subject, provider, model)
+        found = self._plans.get(key)
+        if found is None:
+            if len(self._plans) >= PLANS_MAX:
+                self._plans.clear()
+            found = self._plans[key] = Plan(
+                self.configuration, subject, self.model(provider, model), (provider, model)
+            )
+        return found
+
+    def model(self, provider: str, model: str) -> Model | None:
+        """The catalogue's entry of a model, also under another spelling."""
+        found = self.configuration.model(provider, model)
+        if found is not None:
+            return found
+        alias = self._aliases.resolve(provider, model)
+        return self.configuration.model(*alias) if alias is not None else None
+
+
+def blocks(budget: Budget) -> bool:
+    """Whether the budget can deny anything."""
+    return budget.mode is Mode.HARD

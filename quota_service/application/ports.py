@@ -1,0 +1,231 @@
+"""What the application needs of the stores. The stores implement these Protocols; the application owns them.
+
+Any of them raises StoreUnavailable when its store does not answer in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from quota_service.domain import commands
+from quota_service.domain.budget import Budget
+from quota_service.domain.configuration import Configuration, ModelKey
+from quota_service.domain.ledger import Entry, EntryType
+from quota_service.domain.pricing import Model
+from quota_service.domain.reservation import Hold
+from quota_service.domain.subject import ApiKey, Organization, Project, Subject, Team, User
+
+R = TypeVar("R", Team, User, ApiKey, Project, Budget, Model)
+V_co = TypeVar("V_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored(Generic[V_co]):
+    """A resource as stored. `etag` changes with every change; times are ms by PostgreSQL's clock."""
+
+    value: V_co
+    etag: str
+    create_ms: int
+    update_ms: int
+
+
+class Page(NamedTuple, Generic[V_co]):
+    """One page of a list. `next` is where the following page begins, "" at the end."""
+
+    items: tuple[V_co, ...]
+    next: str
+
+
+# --- configuration: PostgreSQL
+# ------------------------------------------------------------------------------------------------
+
+
+class Change(Protocol):
+    """A change of one organization's configuration: one transaction, with the organization's row locked.
+
+    When it ends without an exception, the organization's version has been raised and everything is committed.
+    """
+
+    organization: Stored[Organization]
+    version: int  # the version that this change makes
+
+    async def get(self, kind: type[R], id_: str) -> Stored[R] | None: ...
+
+    async def all(self, kind: type[R]) -> tuple[R, ...]:
+        """Every resource of a kind, by id: for rules about references."""
+        ...
+
+    async def put(self, value: R) -> Stored[R]:
+        """Creates or replaces. Raises AlreadyExists for an API key id that another organization has."""
+        ...
+
+    async def delete(self, kind: type[R], id_: str) -> None: ...
+
+    async def put_organization(self, value: Organization) -> Stored[Organization]: ...
+
+    async def claim_request(self, request_id: str, content_hash: str) -> bool:
+        """Whether the request_id is new. Raises IdempotencyConflict where it was used with other content."""
+        ...
+
+
+class ConfigurationStore(Protocol):
+    """Organizations, directory, budgets, own models. A Model's id is `provider/model`."""
+
+    def change(self, organization: str) -> AbstractAsyncContextManager[Change]:
+        """Raises OrganizationNotFound."""
+        ...
+
+    async def create_organization(
+        self, value: Organization, request_id: str
+    ) -> tuple[Stored[Organization], int]:
+        """The organization and its version. Raises AlreadyExists, unless the same request_id made it with
+        the same content.
+        """
+        ...
+
+    async def delete_organization(self, organization: str) -> int:
+        """Returns the version after which it is gone. Raises OrganizationNotFound, ResourceInUse where it
+        still has resources.
+        """
+        ...
+
+    async def get_organization(self, organization: str) -> Stored[Organization]:
+        """Raises OrganizationNotFound."""
+        ...
+
+    async def list_organizations(self, page_size: int, after: str) -> Page[Stored[Organization]]: ...
+
+    async def get(self, organization: str, kind: type[R], id_: str) -> Stored[R] | None: ...
+
+    async def list(self, organization: str, kind: type[R], page_size: int, after: str) -> Page[Stored[R]]:
+        """By id. Raises OrganizationNotFound."""
+        ...
+
+    async def load(self, organization: str, known: Configuration | None) -> Configuration:
+        """The current configuration, from `known` and what has changed since. Raises OrganizationNotFound."""
+        ...
+
+    async def organization_of_key(self, api_key: str) -> str | None: ...
+
+
+class ModelAliases(Protocol):
+    """The importer's knowledge of other spellings."""
+
+    def resolve(self, provider: str, model: str) -> ModelKey | None:
+        """The imported catalogue's name of a model that is spelt otherwise, such as with a date."""
+        ...
+
+
+# --- decisions: Valkey
+# --------------------------------------------------------------------------------------------------------
+
+
+class HoldStore(Protocol):
+    """The store that decides: one atomic step a call."""
+
+    def now_ms(self) -> int:
+        """The store's clock, as last heard and carried on. An estimate: every decision checks it."""
+        ...
+
+    async def authorize(self, command: commands.Authorize) -> commands.AuthorizeAnswer: ...
+
+    async def commit(self, command: commands.Commit) -> commands.CommitAnswer: ...
+
+    async def release(self, command: commands.Release) -> commands.ReleaseAnswer: ...
+
+    async def extend(self, command: commands.Extend) -> commands.ExtendAnswer: ...
+
+    async def record(self, command: commands.Record) -> commands.RecordAnswer: ...
+
+    async def inspect(self, command: commands.Inspect) -> commands.InspectAnswer: ...
+
+    async def get(self, organization: str, reservation: str) -> Hold | None: ...
+
+    async def live(self, organization: str, after: str, count: int) -> Page[Hold]:
+        """Live holds by expiry, then by id."""
+        ...
+
+    async def restore(self, hold: Hold) -> None:
+        """Puts back an ended hold that the ledger remembers, if it is absent, so that it can be settled
+        late. Moves no amounts.
+        """
+        ...
+
+    async def sweep(self, organization: str) -> int:
+        """Retires due holds; returns how many."""
+        ...
+
+    async def publish_version(self, organization: str, version: int) -> None:
+        """From now on nobody decides on an older configuration."""
+        ...
+
+
+class EventLog(Protocol):
+    """What the scripts did and the ledger may not know yet: one stream per organization."""
+
+    async def older_than(self, organization: str, age_ms: int, count: int) -> Sequence[commands.Event]: ...
+
+    async def acknowledge(self, organization: str, events: Sequence[commands.Event]) -> None:
+        """The ledger has them. Ended reservations and Records are remembered 10 minutes from here."""
+        ...
+
+
+# --- the ledger: PostgreSQL
+# ---------------------------------------------------------------------------------------------------
+
+
+class Written(Enum):
+    """What became of an entry."""
+
+    NEW = "new"
+    REPLAYED = "replayed"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """An entry as the ledger has it. `id` is its number; `create_ms` when it was written."""
+
+    id: int
+    entry: Entry
+    create_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerFilter:
+    """Which entries; empty parts match everything. Times are of `Entry.at_ms`, `[from_ms, until_ms)`."""
+
+    subject: Subject = field(default_factory=Subject)
+    reservation: str = ""
+    type: EntryType | None = None
+    budget: str = ""
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
+class Ledger(Protocol):
+    """The durable truth about money: append-only."""
+
+    async def write(self, entries: Sequence[Entry]) -> Sequence[Written]:
+        """All in one transaction, each exactly once by its key, with balances and open holds. Results in the
+        order of the entries.
+        """
+        ...
+
+    async def hold(self, organization: str, reservation: str) -> Hold | None:
+        """A reservation as the ledger remembers it, put together from its entries."""
+        ...
+
+    async def find(self, organization: str, key: str) -> LedgerRow | None:
+        """The entry of a key."""
+        ...
+
+    async def list(
+        self, organization: str, filter_: LedgerFilter, page_size: int, before: int | None
+    ) -> tuple[Sequence[LedgerRow], int | None]:
+        """Newest first, below the id `before`; with the id to go on from, `None` at the end."""
+        ...

@@ -1,0 +1,41 @@
+"""Registers names that the directory does not know, for organizations that want it so."""
+
+from __future__ import annotations
+
+from quota_service.application.ports import Change, ConfigurationStore, HoldStore
+from quota_service.domain.subject import ApiKey, Project, Subject, Team, User
+
+
+class Registration:
+    """Adds the unknown parts of a subject to the directory."""
+
+    def __init__(self, store: ConfigurationStore, holds: HoldStore) -> None:
+        self._store = store
+        self._holds = holds
+
+    async def register(self, subject: Subject) -> int | None:
+        """The version from which the subject is known; `None` where a key has nobody to belong to.
+
+        Raises AlreadyExists where another organization has the key.
+        """
+        if subject.api_key and not subject.user and not subject.team:
+            return None
+        async with self._store.change(subject.organization) as change:
+            await _register(change, subject)
+        await self._holds.publish_version(subject.organization, change.version)
+        return change.version
+
+
+async def _register(change: Change, subject: Subject) -> None:
+    """In the order of reference. What somebody else has registered meanwhile stays as it is."""
+    teams = (subject.team,) if subject.team else ()
+    if subject.team and await change.get(Team, subject.team) is None:
+        await change.put(Team(id=subject.team))
+    if subject.user and await change.get(User, subject.user) is None:
+        await change.put(User(id=subject.user, teams=teams))
+    if subject.project and await change.get(Project, subject.project) is None:
+        await change.put(Project(id=subject.project))
+    if subject.api_key and await change.get(ApiKey, subject.api_key) is None:
+        await change.put(
+            ApiKey(id=subject.api_key, user=subject.user, team="" if subject.user else subject.team)
+        )

@@ -1,0 +1,131 @@
+"""Where budgets stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from quota_service.application import plans
+from quota_service.application.configurations import Configurations
+from quota_service.application.plans import Plans
+from quota_service.application.ports import HoldStore
+from quota_service.domain.budget import Budget
+from quota_service.domain.commands import Basis, Counters, Inspect, Inspected, OutsideBasis, Stale, Term
+from quota_service.domain.configuration import Configuration
+from quota_service.domain.errors import (
+    BudgetNotFound,
+    FieldProblem,
+    InvalidRequest,
+    ReferenceUnknown,
+    StoreUnavailable,
+)
+from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.subject import Subject
+
+ATTEMPTS = 5
+"""How often a decision is begun anew because the configuration or a window has just changed."""
+
+
+class Status(NamedTuple):
+    """One budget's window: its terms and counters."""
+
+    budget: Budget
+    term: Term
+    counters: Counters
+
+
+def statuses(
+    budgets: Sequence[Budget], terms: Sequence[Term], counters: Sequence[Counters]
+) -> tuple[Status, ...]:
+    return tuple([Status(*each) for each in zip(budgets, terms, counters, strict=True)])
+
+
+def statuses_of_hold(
+    plans_: Plans, hold: Hold, counters: Sequence[Counters], now_ms: int
+) -> tuple[Status, ...]:
+    """The windows that a hold counts in, under today's budgets. Budgets deleted since are left out."""
+    configuration = plans_.configuration
+    model = configuration.model(hold.provider, hold.model)
+    tier = model.tier if model else None
+    found = ((configuration.budgets.get(window.budget), window) for window in hold.windows)
+    return tuple(
+        Status(budget, plans.term_of(budget, window, tier, now_ms), state)
+        for (budget, window), state in zip(found, counters, strict=True)
+        if budget is not None
+    )
+
+
+class Statuses:
+    """Reads windows under the current configuration."""
+
+    def __init__(self, configurations: Configurations, holds: HoldStore) -> None:
+        self._configurations = configurations
+        self._holds = holds
+
+    async def get(self, organization: str, budget_id: str, each_value: str) -> Sequence[Status]:
+        """One budget's window now: none outside a one-off period. Raises BudgetNotFound, InvalidRequest."""
+        plans_ = await self._configurations.get(organization)
+        for _ in range(ATTEMPTS):
+            found, basis = _of_budget(plans_.configuration, budget_id, each_value, self._holds.now_ms())
+            read, plans_ = await self._read(plans_, basis, found)
+            if read is not None:
+                return read
+        raise StoreUnavailable("The configuration changes faster than it can be read.")
+
+    async def list(self, subject: Subject, provider: str, model: str) -> Sequence[Status]:
+        """Every budget that a subject's requests fall under; of all models where none is named."""
+        organization = await self._configurations.organization_of(subject)
+        plans_ = await self._configurations.get(organization)
+        for _ in range(ATTEMPTS):
+            plan = plans_.plan(subject, provider, model)
+            moment = plan.at(self._holds.now_ms())
+            found = list(zip(moment.budgets, moment.terms, strict=True))
+            read, plans_ = await self._read(plans_, moment.basis, found)
+            if read is not None:
+                _refuse_problems(plan)
+                return read
+        raise StoreUnavailable("The configuration changes faster than it can be read.")
+
+    async def _read(
+        self, plans_: Plans, basis: Basis, found: Sequence[tuple[Budget, Term]]
+    ) -> tuple[Sequence[Status] | None, Plans]:
+        """The windows' statuses, or `None` and the plans to try again with."""
+        answer = await self._holds.inspect(
+            Inspect(basis=basis, windows=tuple(term.window for _, term in found))
+        )
+        match answer:
+            case Inspected():
+                budgets, terms = [budget for budget, _ in found], [term for _, term in found]
+                return statuses(budgets, terms, answer.counters), plans_
+            case Stale():
+                return None, await self._configurations.at_least(basis.organization, answer.version)
+            case OutsideBasis():
+                return None, plans_
+
+
+def _of_budget(
+    configuration: Configuration, budget_id: str, each_value: str, now_ms: int
+) -> tuple[list[tuple[Budget, Term]], Basis]:
+    basis = Basis(organization=configuration.organization.id, version=configuration.version)
+    budget = configuration.budgets.get(budget_id)
+    if budget is None:
+        raise BudgetNotFound(
+            f"There is no budget “{budget_id}” in organization “{configuration.organization.id}”."
+        )
+    if each_value and budget.scope.each is None:
+        raise InvalidRequest(FieldProblem("each_value", "the budget has one counter, not one for each value"))
+    window = plans.window_of(budget, now_ms)
+    if window is None:
+        return [], basis
+    term = plans.term_of(budget, WindowRef(budget.id, each_value, *window), None, now_ms)
+    return [(budget, term)], Basis(
+        organization=basis.organization,
+        version=basis.version,
+        from_ms=window.start_ms,
+        until_ms=window.end_ms,
+    )
+
+
+def _refuse_problems(plan: plans.Plan) -> None:
+    if plan.problems:
+        raise ReferenceUnknown(*(FieldProblem("subject", problem.message) for problem in plan.problems))

@@ -1,0 +1,154 @@
+"""Carries events from Valkey's stream into the ledger: many in one transaction, each exactly once.
+
+A replica writes its own events as they come. What a replica left behind when it died is found in the stream
+by age and written by any other. Both ways lead through the same ledger keys, so meeting on one event does no
+harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from quota_service.application.ports import EventLog, Ledger, Written
+from quota_service.application.requests import Durability
+from quota_service.domain.commands import Event
+from quota_service.domain.errors import StoreUnavailable
+
+
+class WriterSettings(NamedTuple):
+    """`batch_max` entries go into one transaction. Commits wait `answer_ms` for the ledger, then are BUFFERED.
+
+    The own queue holds `queue_max` events; what does not fit is left to be found in the stream. After a
+    failure the writer pauses for
+    `pause_ms`.
+    """
+
+    batch_max: int = 500
+    queue_max: int = 20_000
+    answer_ms: int = 5_000
+    pause_ms: int = 250
+
+
+class Observer(Protocol):
+    """Told what goes on between the stores."""
+
+    def batch_written(self, entries: int, conflicts: int) -> None: ...
+
+    def work_failed(self, work: str, error: Exception) -> None: ...
+
+
+class _Pending(NamedTuple):
+    event: Event
+    written: asyncio.Future[None]
+
+
+class LedgerWriter:
+    """Writes the events of this process."""
+
+    def __init__(
+        self, ledger: Ledger, events: EventLog, observer: Observer, settings: WriterSettings | None = None
+    ) -> None:
+        self._ledger = ledger
+        self._events = events
+        self._settings = settings or WriterSettings()
+        self._observer = observer
+        self._queue: list[_Pending] = []
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._acknowledging: set[asyncio.Task[None]] = set()
+        self._stopping = False
+
+    def submit(self, event: Event) -> None:
+        """Leaves an event to be written soon."""
+        self._enqueue(event)
+
+    async def settle(self, event: Event) -> Durability:
+        """Waits until the ledger has the event. BUFFERED: it is in Valkey and will be written later."""
+        pending = self._enqueue(event)
+        if pending is None:
+            return Durability.BUFFERED
+        try:
+            async with asyncio.timeout(self._settings.answer_ms / 1000):
+                await asyncio.shield(pending.written)
+        except (TimeoutError, StoreUnavailable):
+            return Durability.BUFFERED
+        return Durability.LEDGER
+
+    def _enqueue(self, event: Event) -> _Pending | None:
+        if len(self._queue) >= self._settings.queue_max or self._stopping:
+            return None
+        pending = _Pending(event, asyncio.get_running_loop().create_future())
+        self._queue.append(pending)
+        self._idle.clear()
+        self._wake.set()
+        return pending
+
+    async def run(self) -> None:
+        """Writes until it is stopped."""
+        while True:
+            if not self._queue:
+                self._idle.set()
+                self._wake.clear()
+                await self._wake.wait()
+            batch, self._queue = (
+                self._queue[: self._settings.batch_max],
+                self._queue[self._settings.batch_max :],
+            )
+            if not await self._write(batch):
+                await asyncio.sleep(self._settings.pause_ms / 1000)
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Takes no more events and waits until all are written and acknowledged. Whether that came about in
+        time.
+        """
+        self._stopping = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+                await asyncio.gather(*self._acknowledging)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _write(self, batch: list[_Pending]) -> bool:
+        """Whether the ledger took the batch. What it did not take stays in the stream, to be found there."""
+        try:
+            results = await self._ledger.write([pending.event.entry for pending in batch])
+        except Exception as error:  # whatever it is, the writer must go on for the others
+            self._observer.work_failed("write", error)
+            self._refuse(batch)
+            return False
+        conflicts = sum(result is Written.CONFLICT for result in results)
+        for pending in batch:
+            if not pending.written.done():
+                pending.written.set_result(None)
+        self._observer.batch_written(len(batch), conflicts)
+        task = asyncio.create_task(self._acknowledge([pending.event for pending in batch]))
+        self._acknowledging.add(task)
+        task.add_done_callback(self._acknowledging.discard)
+        return True
+
+    async def _acknowledge(self, written: Sequence[Event]) -> None:
+        # What cannot be acknowledged now is found in the stream and written again, to no effect.
+        with contextlib.suppress(StoreUnavailable):
+            await acknowledge(self._events, written)
+
+    def _refuse(self, batch: list[_Pending]) -> None:
+        for pending in batch:
+            if not pending.written.done():
+                pending.written.set_exception(StoreUnavailable("The ledger did not take the entry yet."))
+                pending.written.exception()  # retrieved: nobody may be waiting for it
+
+
+async def acknowledge(events: EventLog, written: Sequence[Event]) -> None:
+    """Removes written events from the stream."""
+    by_organization: dict[str, list[Event]] = defaultdict(list)
+    for event in written:
+        by_organization[event.entry.hold.organization].append(event)
+    for organization, group in by_organization.items():
+        await events.acknowledge(organization, group)

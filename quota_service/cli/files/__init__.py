@@ -1,0 +1,1 @@
+"""Organizations as files: reading them with positions, comparing them with the server, and writing them."""

@@ -1,0 +1,78 @@
+"""Options that every command has. They may stand before or after the command's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+DEFAULT_TIMEOUT_S = 10
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+@dataclass(slots=True, kw_only=True)
+class Globals:
+    """Where to call, whose data, and how to print. `organization` empty: the only one there is."""
+
+    address: str = DEFAULT_ADDRESS
+    organization: str = ""
+    json: bool = False
+    timeout_s: int = DEFAULT_TIMEOUT_S
+
+
+def current() -> Globals:
+    """The options of the running command."""
+    return click.get_current_context().find_root().ensure_object(Globals)
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
+    # An option left out at one place must not undo what was given at the other.
+    if value not in (None, False):
+        setattr(context.find_root().ensure_object(Globals), str(parameter.name), value)
+
+
+def globally(
+    *, calls_server: bool = True, with_environment: bool = False
+) -> Callable[[Decorated], Decorated]:
+    """Adds the options that every command has. Only the outermost group reads the environment."""
+
+    def decorate(function: Decorated) -> Decorated:
+        def option(*names: str, variable: str = "", **settings: Any) -> None:
+            click.option(
+                *names,
+                callback=_keep,
+                expose_value=False,
+                envvar=variable if with_environment and variable else None,
+                show_envvar=bool(variable) and with_environment,
+                **settings,
+            )(function)
+
+        if calls_server:
+            option(
+                "--timeout",
+                "timeout_s",
+                type=click.IntRange(min=1),
+                metavar="SECONDS",
+                help=f"Longest wait for one answer. Default: {DEFAULT_TIMEOUT_S}.",
+            )
+        option("--json", is_flag=True, default=None, help="Print one JSON document.")
+        if calls_server:
+            option(
+                "--organization",
+                metavar="ID",
+                variable="QUOTA_ORGANIZATION",
+                help="Whose data. Default: the only organization there is.",
+            )
+            option(
+                "--address",
+                metavar="HOST:PORT",
+                variable="QUOTA_ADDRESS",
+                help=f"The server. Default: {DEFAULT_ADDRESS}.",
+            )
+        return function
+
+    return decorate

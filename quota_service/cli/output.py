@@ -1,0 +1,66 @@
+"""What the command prints: tables for people, one JSON document for scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+WIDTH_WITHOUT_TERMINAL = 160
+
+
+def console() -> Console:
+    """The terminal, or a wide page where there is none: a table in a pipe should not be folded."""
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH_WITHOUT_TERMINAL
+    return Console(width=width, highlight=False, emoji=False, markup=False)
+
+
+def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
+    """An empty table; the columns in `right` are numbers."""
+    result = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    numbers = set(right)
+    for column in columns:
+        result.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return result
+
+
+def styled(text: str, **style: Any) -> str:
+    """A text with a style, where colours are welcome; click strips it where stdout is no terminal."""
+    return text if "NO_COLOR" in os.environ else click.style(text, **style)
+
+
+def counted(number: int, singular: str) -> str:
+    """A number with its noun, such as `1 window` or `3 windows`."""
+    return f"{number:,} {singular}{'' if number == 1 else 's'}"
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """The proto-JSON of a message, with the fields that have their default value."""
+    from google.protobuf.json_format import MessageToDict
+
+    return MessageToDict(message, always_print_fields_with_no_presence=True)
+
+
+def print_json(document: object) -> None:
+    """Prints one JSON document."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """A remark beside the result: on stderr, so that it never gets into a pipe."""
+    click.echo(text, err=True)
+
+
+def short_id(name: str) -> str:
+    """The last part of a resource name."""
+    return name.rpartition("/")[2]

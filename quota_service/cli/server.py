@@ -1,0 +1,144 @@
+"""`quota serve` and `quota migrate`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from quota_service.cli import options, welcome
+from quota_service.cli.failures import CommandError, ExitCode
+
+if TYPE_CHECKING:
+    from quota_service.config import Settings
+
+DEMONSTRATION_FILE = Path(__file__).parents[2] / "examples" / "acme.yaml"
+
+
+def _setting(name: str, help: str, **settings: Any) -> Callable[[Any], Any]:
+    variable = f"QUOTA_{name.upper()}"
+    option = f"--{name.replace('_', '-')}"
+    return click.option(option, name, help=f"{help}  [env var: {variable}]", **settings)
+
+
+def _store_options(function: Any) -> Any:
+    function = _setting("postgres_url", "PostgreSQL, as postgresql://…", metavar="URL")(function)
+    function = _setting("valkey_url", "Valkey or Redis, as redis://…", metavar="URL")(function)
+    return _setting("data_dir", "Where embedded stores keep their data. Default: .quota.", metavar="DIR")(
+        function
+    )
+
+
+@click.command()
+@click.option(
+    "--dev",
+    is_flag=True,
+    default=None,
+    help="Development mode: stores of its own, demo data, no authentication; loopback only.",
+)
+@_setting("address", f"Where to listen. Default: {options.DEFAULT_ADDRESS}.", metavar="HOST:PORT")
+@_store_options
+@_setting("key_prefix", "Put before every key in Valkey. Default: quota/.", metavar="TEXT")
+@_setting("log_level", "debug, info, warning or error. Default: info.", metavar="LEVEL")
+@_setting("drain_ms", "Serve on that long after a signal.", type=click.IntRange(min=0), metavar="MS")
+@_setting("grace_ms", "Then let calls finish that long.", type=click.IntRange(min=0), metavar="MS")
+def serve(dev: bool | None, address: str | None, data_dir: str | None, **given: Any) -> None:
+    """Run the server until Ctrl-C or SIGTERM.
+
+    With --dev it starts a Valkey and a PostgreSQL of its own (unless URLs are given), migrates, and loads the
+    demo organization `acme` where there is none yet.
+    """
+    elsewhere = options.current().address
+    given["address"] = address or (elsewhere if elsewhere != options.DEFAULT_ADDRESS else None)
+    settings = _settings(dev=dev, data_dir=data_dir, **given)
+    with _failures():
+        from quota_service import compose
+
+        compose.serve(settings, _greet_developer if settings.dev else _greet)
+
+
+@click.command()
+@_store_options
+def migrate(data_dir: str | None, **given: Any) -> None:
+    """Bring the database up to date. Running it twice does no harm."""
+    settings = _settings(data_dir=data_dir, **given)
+    with _failures():
+        from quota_service import compose
+
+        compose.migrate(settings)
+    click.echo("the database is up to date")
+
+
+def _settings(*, data_dir: str | None, **given: Any) -> Settings:
+    from quota_service.config import Settings, SettingsError
+
+    try:
+        return Settings.read(os.environ, data_dir=Path(data_dir) if data_dir else None, **given)
+    except SettingsError as error:
+        raise CommandError(str(error)) from None
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What cannot start says why, in a sentence."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _failure(_first(group)) from group
+    except Exception as error:
+        raise _failure(error) from error
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _failure(error: BaseException) -> BaseException:
+    from quota_service.compose import AddressInUse
+    from quota_service.domain.errors import StoreUnavailable
+    from quota_service.embedded import EmbeddedError
+    from quota_service.stores.postgres.migrate import MigrationError
+
+    known = (AddressInUse, EmbeddedError, MigrationError, StoreUnavailable)
+    return CommandError(str(error), code=ExitCode.UNAVAILABLE) if isinstance(error, known) else error
+
+
+async def _greet(address: str) -> None:
+    click.echo(f"Quota Service is ready on {address}")
+
+
+async def _greet_developer(address: str) -> None:
+    await _load_demonstration(address)
+    key = f"demo-{uuid.uuid4()}"
+    click.echo(welcome.banner(address=address, grpcurl=find_grpcurl(), idempotency_key=key))
+
+
+def find_grpcurl() -> Path | None:
+    """grpcurl beside this Python, else on the PATH."""
+    beside = Path(sys.executable).parent / "grpcurl"
+    if beside.is_file():
+        return beside
+    found = shutil.which("grpcurl")
+    return Path(found) if found else None
+
+
+async def _load_demonstration(address: str) -> None:
+    """Loads the demo organization unless it is there: what somebody changed in it stays."""
+    from quota_service.cli.configure import apply_sources
+    from quota_service.cli.files import documents
+    from quota_service.cli.session import open_session
+
+    if not DEMONSTRATION_FILE.is_file():
+        return
+    async with open_session(options.Globals(address=address)) as session:
+        if welcome.ACME.organization not in await session.organizations():
+            await apply_sources(session, [documents.load(str(DEMONSTRATION_FILE))], prune=False)

@@ -1,0 +1,134 @@
+"""Tables of what the API answers, for people."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.table import Table
+from rich.text import Text
+
+from quota.v1 import types_pb2
+from quota_service.cli import output
+from quota_service.cli.units import amount, compact, usd
+
+BAR_CELLS = 12
+NEARLY_FULL_PERCENT = 80
+
+METERS = {
+    types_pb2.METER_COST: "COST",
+    types_pb2.METER_TOKENS: "TOKENS",
+    types_pb2.METER_REQUESTS: "REQUESTS",
+}
+MODES = {types_pb2.MODE_MONITOR: "monitor", types_pb2.MODE_SOFT: "soft", types_pb2.MODE_HARD: "hard"}
+
+Zones = Mapping[str, str]
+"""Time zone by a budget's name; the empty name has the organization's."""
+
+
+def local_time(moment: Timestamp, zone: str) -> str:
+    """An instant in a time zone, such as `2026-12-01 00:00 CET`."""
+    try:
+        place = zoneinfo.ZoneInfo(zone or "UTC")
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        place = zoneinfo.ZoneInfo("UTC")
+    return moment.ToDatetime(tzinfo=UTC).astimezone(place).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def in_words(moment: Timestamp, now: datetime) -> str:
+    """How long until an instant, such as `43 s` or `2 h`."""
+    seconds = int((moment.ToDatetime(tzinfo=UTC) - now).total_seconds())
+    if seconds <= 0:
+        return "now"
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def bar(status: types_pb2.BudgetStatus) -> Text:
+    """Spent and held as parts of the limit, and the percentage that both are."""
+    whole = max(status.limit, 1)
+    spent = min(BAR_CELLS, -(-status.spent * BAR_CELLS // whole))
+    held = min(BAR_CELLS - spent, -(-status.held * BAR_CELLS // whole))
+    percent = (status.spent + status.held) * 100 // whole
+    if not status.limit:
+        percent = 100
+    color = "red" if percent >= 100 else "yellow" if percent >= NEARLY_FULL_PERCENT else "green"
+    return Text.assemble(
+        ("█" * spent, color),
+        ("▒" * held, color),
+        ("░" * (BAR_CELLS - spent - held), "bright_black"),
+        f" {percent:>3}%",
+        no_wrap=True,
+    )
+
+
+def status_table(statuses: Iterable[types_pb2.BudgetStatus], zones: Zones, *, title: str = "") -> Table:
+    """Where budgets stand."""
+    columns = ["budget", "█ spent ▒ held", "spent", "held", "remaining", "limit", "mode", "resets"]
+    table = output.table(*columns, right=columns[2:6], title=title or None)
+    for status in statuses:
+        meter = METERS.get(status.meter, "")
+        name = output.short_id(status.source)
+        table.add_row(
+            f"{name} [{status.each_value}]" if status.each_value else name,
+            bar(status),
+            *(
+                amount_of(meter, value)
+                for value in (status.spent, status.held, status.remaining, status.limit)
+            ),
+            MODES.get(status.mode, ""),
+            resets(status, zones),
+        )
+    return table
+
+
+def amount_of(meter: str, value: int) -> str:
+    """An amount with the unit of its meter."""
+    units = {"TOKENS": " tok", "REQUESTS": " req"}
+    return f"{amount(meter, value)}{units.get(meter, '')}"
+
+
+def resets(status: types_pb2.BudgetStatus, zones: Zones) -> str:
+    """When a window ends, in the budget's time zone."""
+    if not status.HasField("reset_time"):
+        return "never"
+    return local_time(status.reset_time, zones.get(status.source) or zones.get("", ""))
+
+
+def would_have_blocked(statuses: Iterable[types_pb2.BudgetStatus]) -> list[str]:
+    """What MONITOR and SOFT budgets would have blocked, in sentences."""
+    return [
+        f"{output.short_id(status.source)} ({MODES.get(status.mode, '')}) would have blocked "
+        f"{status.would_have_blocked_requests:,} requests, "
+        f"{amount_of(METERS.get(status.meter, ''), status.would_have_blocked)}"
+        for status in statuses
+        if status.would_have_blocked_requests
+    ]
+
+
+def amounts_text(amounts: types_pb2.Amounts) -> str:
+    """Amounts in one line, such as `$0.0042, 1,550 tok`."""
+    parts = []
+    if amounts.HasField("cost_micros"):
+        parts.append(usd(amounts.cost_micros))
+    if amounts.HasField("tokens"):
+        parts.append(f"{compact(amounts.tokens)} tok")
+    if amounts.HasField("requests"):
+        parts.append(f"{compact(amounts.requests)} req")
+    return ", ".join(parts) or "nothing"
+
+
+def subject_text(subject: types_pb2.Subject) -> str:
+    """Who spends, in one line."""
+    parts = {
+        "team": subject.team,
+        "user": subject.user,
+        "key": subject.api_key,
+        "project": subject.project,
+        **{f"tag {name}": value for name, value in sorted(subject.tags.items())},
+    }
+    return ", ".join(f"{part} {value}" for part, value in parts.items() if value) or "nobody in particular"

@@ -1,0 +1,20 @@
+"""Time zones in which budgets reset."""
+
+from __future__ import annotations
+
+from quota.v1 import directory_pb2
+from quota_service.cli.files.server import list_budgets
+from quota_service.cli.session import Session
+from quota_service.cli.tables import Zones
+
+
+async def fetch_zones(session: Session) -> Zones:
+    """The time zone of every budget, by its name, and the organization's under the empty name."""
+    parent = await session.parent()
+    request = directory_pb2.GetOrganizationRequest(name=parent)
+    organization = await session.connection.call(session.connection.directory.GetOrganization, request)
+    zones = {"": organization.time_zone or "UTC"}
+    async for budget in list_budgets(session.connection, parent):
+        if budget.period.time_zone:
+            zones[budget.name] = budget.period.time_zone
+    return zones

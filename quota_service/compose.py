@@ -1,0 +1,213 @@
+"""The only place that wires pools → stores → application → edge, and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import asyncpg
+import uvloop
+
+from quota_service import telemetry
+from quota_service.application.administration import changes, shared_catalogue
+from quota_service.application.administration.budgets import Budgets
+from quota_service.application.administration.catalogue import Catalogue
+from quota_service.application.administration.directory import directory
+from quota_service.application.administration.organizations import Organizations
+from quota_service.application.administration.references import ScopeReferences
+from quota_service.application.authorization import Authorization
+from quota_service.application.configurations import Configurations
+from quota_service.application.extension import Extension
+from quota_service.application.memory import Memory
+from quota_service.application.recording import Recording
+from quota_service.application.registration import Registration
+from quota_service.application.settlement import Commits, Releases
+from quota_service.application.statuses import Statuses
+from quota_service.application.tracking import Tracked
+from quota_service.application.upkeep import Upkeep, UpkeepSettings
+from quota_service.application.writing import LedgerWriter
+from quota_service.config import Settings
+from quota_service.domain.errors import StoreUnavailable
+from quota_service.edge.budget import BudgetServicer
+from quota_service.edge.catalog import CatalogServicer
+from quota_service.edge.directory import DirectoryServicer
+from quota_service.edge.quota import QuotaServicer, QuotaUseCases
+from quota_service.edge.report import ReportServicer
+from quota_service.edge.server import Server, ServerSettings, Services, build_server
+from quota_service.stores.postgres import migrate as schema
+from quota_service.stores.postgres.configuration import PostgresConfigurationStore
+from quota_service.stores.postgres.ledger import PostgresLedger
+from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
+from quota_service.stores.prices import GenaiAliases
+from quota_service.stores.valkey.connection import Connection
+from quota_service.stores.valkey.events import ValkeyEventLog
+from quota_service.stores.valkey.holds import ValkeyHoldStore
+from quota_service.stores.valkey.keys import Keys
+
+Ready = Callable[[str], Awaitable[None]]
+"""Called with the address once the server answers."""
+
+TASKS_MS = 10_000
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A composed service: what the edge calls, and the work beside it."""
+
+    server: Server
+    writer: LedgerWriter
+    upkeep: Upkeep
+    tracked: Tracked
+    pool: asyncpg.Pool
+
+
+def migrate(settings: Settings) -> None:
+    """Brings the database up to date. Raises MigrationError, StoreUnavailable."""
+    schema.migrate(settings.postgres_url)
+
+
+def serve(settings: Settings, ready: Ready) -> None:
+    """Serves until SIGINT or SIGTERM, then stops gently.
+
+    Raises EmbeddedError, MigrationError, StoreUnavailable, AddressInUse.
+    """
+    telemetry.configure(settings.log_level)
+    uvloop.run(_serve(settings, ready))
+
+
+class AddressInUse(Exception):
+    """Another process listens on the address."""
+
+
+async def _serve(settings: Settings, ready: Ready) -> None:
+    stopping = _on_signals()
+    async with _stores(settings) as located:
+        if located.dev:
+            await asyncio.to_thread(schema.migrate, located.postgres_url)
+        async with _composed(located) as running, asyncio.TaskGroup() as tasks:
+            work = [
+                tasks.create_task(running.writer.run()),
+                tasks.create_task(running.upkeep.run()),
+                tasks.create_task(_daily(running.pool)),
+            ]
+            address = _listen(running.server, located.address)
+            await running.server.start()
+            await _until(stopping, ready(address))
+            await stopping.wait()
+            await _stop(running, located)
+            for task in work:
+                task.cancel()
+
+
+def _on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
+
+
+async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:
+    """Waits for the work, but not beyond a signal. What the work raises is raised."""
+    working = asyncio.ensure_future(work)
+    waiting = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if working.done():
+        await working
+    else:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _stores(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings with the URLs of running stores: those given, or embedded ones."""
+    if settings.valkey_url:
+        yield settings
+        return
+    from quota_service.embedded import EmbeddedStores  # an extra: production need not have it
+
+    async with EmbeddedStores(Path(settings.data_dir)) as stores:
+        yield replace(settings, valkey_url=stores.valkey_url, postgres_url=stores.postgres_url)
+
+
+@asynccontextmanager
+async def _composed(settings: Settings) -> AsyncIterator[Running]:
+    pool = await open_pool(PoolSettings(url=settings.postgres_url))
+    connection = Connection(settings.valkey_url)
+    try:
+        await schema.check_version(pool)
+        yield _wire(settings, pool, connection)
+    finally:
+        await connection.close()
+        await close_pool(pool)
+
+
+def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Running:
+    keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
+    store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
+    holds, events = ValkeyHoldStore(connection, keys), ValkeyEventLog(connection, keys)
+    configurations, memory = Configurations(store, aliases), Memory(holds, ledger)
+    writer = LedgerWriter(ledger, events, observer)
+    recording = Recording(configurations, holds, memory, writer, tracked)
+    use_cases = QuotaUseCases(
+        configurations=configurations,
+        authorization=Authorization(configurations, holds, writer, Registration(store, holds)),
+        commits=Commits(configurations, holds, memory, writer, recording, tracked),
+        releases=Releases(holds, memory, writer, tracked),
+        extension=Extension(configurations, holds, memory, writer, tracked),
+        recording=recording,
+        memory=memory,
+    )
+    administration = changes.Changes(store, holds)
+    shared = shared_catalogue.SharedCatalogue(configurations.fresh, aliases)
+    organizations = Organizations(administration)
+    services = Services(
+        quota=QuotaServicer(use_cases),
+        budgets=BudgetServicer(
+            Budgets(administration, ScopeReferences(shared)), Statuses(configurations, holds)
+        ),
+        directory=DirectoryServicer(organizations, directory(administration)),
+        catalog=CatalogServicer(Catalogue(administration, shared)),
+        reports=ReportServicer(organizations, ledger),
+    )
+    return Running(
+        server=build_server(services, ServerSettings(reflection=settings.dev)),
+        writer=writer,
+        upkeep=Upkeep(
+            store, holds, events, ledger, observer, UpkeepSettings(left_behind_ms=settings.left_behind_ms)
+        ),
+        tracked=tracked,
+        pool=pool,
+    )
+
+
+def _listen(server: Server, address: str) -> str:
+    """Opens the port and returns the address with its number, which is new where 0 was asked for."""
+    try:
+        port = server.listen(address)
+    except RuntimeError as error:
+        raise AddressInUse(f"{address} cannot be listened on: another process may use it.") from error
+    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+
+async def _daily(pool: asyncpg.Pool) -> None:
+    """The ledger's partitions are made long before they are needed, so a day that fails does no harm."""
+    while True:
+        try:
+            await schema.ensure_partitions(pool)
+        except StoreUnavailable as error:
+            telemetry.StoreLog().work_failed("partitions", error)
+        await asyncio.sleep(DAY_S)
+
+
+async def _stop(running: Running, settings: Settings) -> None:
+    """In the order in which work flows: no new calls, calls under way, what they settle, the ledger."""
+    await running.server.shutdown(drain_s=settings.drain_ms / 1000, grace_s=settings.grace_ms / 1000)
+    await running.tracked.finish(TASKS_MS / 1000)
+    await running.writer.flush(TASKS_MS / 1000)

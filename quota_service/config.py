@@ -1,0 +1,82 @@
+"""The settings of a process: read once, then fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+
+class SettingsError(Exception):
+    """A setting is wrong or missing. The text says which, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Each setting comes from the command line, or from the variable `QUOTA_` and its name in capitals.
+
+    `dev`: development mode, which embeds the stores where no URLs are set, migrates by itself, answers
+    reflection and asks nobody who they are. `valkey_url`: `redis://…`, `rediss://…` or `unix://…`.
+    `postgres_url`: `postgresql://…`. `data_dir`: where embedded stores keep their data. `key_prefix`: put
+    before every key in Valkey. `drain_ms`: how long a stopping server serves on after it has told health
+    checks that it is leaving; `grace_ms`: how long it then lets calls finish.
+    """
+
+    dev: bool = False
+    address: str = "127.0.0.1:50051"
+    valkey_url: str = ""
+    postgres_url: str = ""
+    data_dir: Path = Path(".quota")
+    key_prefix: str = "quota/"
+    log_level: str = "info"
+    drain_ms: int = 0
+    grace_ms: int = 10_000
+    left_behind_ms: int = 10_000
+
+    def __post_init__(self) -> None:
+        if bool(self.valkey_url) != bool(self.postgres_url):
+            missing = "QUOTA_POSTGRES_URL" if self.valkey_url else "QUOTA_VALKEY_URL"
+            raise SettingsError(
+                f"{missing} is not set: give the URLs of both stores, or of neither in development mode."
+            )
+        if not self.dev and not self.valkey_url:
+            raise SettingsError(
+                "Set QUOTA_VALKEY_URL and QUOTA_POSTGRES_URL, or use development mode (--dev)."
+            )
+        if self.dev and not is_loopback(self.address):
+            raise SettingsError(
+                "Development mode asks nobody who they are, so it listens on loopback only, "
+                f"not on {self.address}."
+            )
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], **given: object) -> Settings:
+        """The environment's settings, with those replaced that are given and not `None`. Raises
+        SettingsError.
+        """
+        values: dict[str, object] = {}
+        for field in fields(cls):
+            raw = environment.get(f"QUOTA_{field.name.upper()}", "")
+            if raw:
+                values[field.name] = _parsed(field.name, str(field.type), raw)
+        values.update({name: value for name, value in given.items() if value is not None})
+        return cls(**values)  # type: ignore[arg-type]
+
+
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` (or `unix:path`) can be reached from this machine only."""
+    host = address.rpartition(":")[0].strip("[]")
+    return address.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _parsed(name: str, type_: str, raw: str) -> object:
+    variable = f"QUOTA_{name.upper()}"
+    if type_ == "bool":
+        if raw.lower() not in ("1", "true", "yes", "0", "false", "no"):
+            raise SettingsError(f"{variable} must be true or false, not {raw!r}.")
+        return raw.lower() in ("1", "true", "yes")
+    if type_ == "int":
+        if not raw.isdecimal():
+            raise SettingsError(f"{variable} must be a whole number, not {raw!r}.")
+        return int(raw)
+    return Path(raw) if type_ == "Path" else raw

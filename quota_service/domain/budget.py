@@ -1,0 +1,136 @@
+"""Budgets: limits, modes, ladders, and the ceiling that a ladder puts on a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import assert_never
+
+from quota_service.domain.amounts import Limits
+from quota_service.domain.period import Daily, Period
+from quota_service.domain.scope import Scope
+
+
+class Mode(IntEnum):
+    """What a budget does when it is used up."""
+
+    MONITOR = 1
+    SOFT = 2
+    HARD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tells the recipients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restrict:
+    """Lets only models of this tier or below pass."""
+
+    max_tier: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Downgrade:
+    """Diverts to another model."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lets nothing pass."""
+
+
+Action = Notify | Restrict | Downgrade | Block
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LadderStep:
+    """What happens at a percentage of the limit."""
+
+    at_percent: int
+    action: Action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EachOverride:
+    """Another limit for one value of the `each` dimension; meters it leaves open keep the budget's.
+    `until_ms` `None`: for good.
+    """
+
+    each_value: str
+    limits: Limits
+    until_ms: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Amounts per meter for a scope and a period."""
+
+    id: str
+    display_name: str = ""
+    scope: Scope = field(default_factory=Scope)
+    period: Period = field(default_factory=Daily)
+    time_zone: str = "UTC"
+    limits: Limits = field(default_factory=Limits)
+    overrides: tuple[EachOverride, ...] = ()
+    mode: Mode = Mode.HARD
+    ladder: tuple[LadderStep, ...] = ()
+    alert_cooldown_ms: int = 0
+    recipients: tuple[str, ...] = ()
+    disabled: bool = False
+
+
+_NOTICES = tuple(LadderStep(at_percent=percent, action=Notify()) for percent in (50, 80, 100))
+HARD_LADDER = (*_NOTICES, LadderStep(at_percent=100, action=Block()))
+SOFT_LADDER = _NOTICES
+
+
+def ladder_of(budget: Budget) -> tuple[LadderStep, ...]:
+    """The budget's ladder, or the one its mode brings."""
+    return budget.ladder or (HARD_LADDER if budget.mode is Mode.HARD else SOFT_LADDER)
+
+
+def block_percent(budget: Budget, tier: int | None) -> int | None:
+    """The percentage of the limit at which the ladder stops a model of this tier; `None`: never."""
+    return min((step.at_percent for step in ladder_of(budget) if _stops(step.action, tier)), default=None)
+
+
+def ceiling_percent(budget: Budget, tier: int | None) -> int:
+    """The percentage at which the model is stopped, or would be if the budget were hard.
+
+    A soft or monitor budget whose ladder stops nothing is measured at its limit.
+    """
+    percent = block_percent(budget, tier)
+    return 100 if percent is None else percent
+
+
+def _stops(action: Action, tier: int | None) -> bool:
+    match action:
+        case Notify():
+            return False
+        case Restrict():
+            return tier is None or tier > action.max_tier
+        case Downgrade() | Block():
+            return True
+        case _:
+            assert_never(action)
+
+
+def limits_at(budget: Budget, each_value: str, instant_ms: int) -> tuple[Limits, int | None]:
+    """The limits of a value's counter at an instant, and the instant until which they stay so (`None`: for
+    good).
+    """
+    live = [
+        override
+        for override in budget.overrides
+        if override.each_value == each_value and (override.until_ms is None or instant_ms < override.until_ms)
+    ]
+    limits = budget.limits
+    for override in live:
+        limits = limits.overridden_by(override.limits)
+    return limits, min((o.until_ms for o in live if o.until_ms is not None), default=None)

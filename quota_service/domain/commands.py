@@ -1,0 +1,272 @@
+"""What is asked of the store that decides, and what it answers.
+
+Two stores take these commands: the Lua scripts in Valkey, and `book.Book`, the reference in plain Python.
+Every answer carries
+`now_ms`, the store's clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from quota_service.domain.amounts import NOTHING, Amounts, Limits
+from quota_service.domain.budget import Mode
+from quota_service.domain.ledger import Entry
+from quota_service.domain.pricing import Rate, Usage
+from quota_service.domain.reservation import Hold, Settlement, WindowRef
+
+
+class Counters(NamedTuple):
+    """Where one window stands. `blocked_requests` and `blocked`: what HARD would have blocked, meter by
+    meter.
+    """
+
+    spent: Amounts = NOTHING
+    held: Amounts = NOTHING
+    holds: int = 0
+    overrun: Amounts = NOTHING
+    blocked_requests: Amounts = NOTHING
+    blocked: Amounts = NOTHING
+
+
+class Term(NamedTuple):
+    """One matching budget as the caller understands it: its window, limits, and the ceilings for this model.
+
+    Only HARD blocks; SOFT and MONITOR count what HARD would have blocked at the ceilings. `max_values` bounds
+    how many values of a tag may have a counter in this window; 0 is unbounded.
+    """
+
+    window: WindowRef
+    limits: Limits
+    ceilings: Limits
+    mode: Mode
+    max_values: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What a decision rests on: the configuration's version, and the time `[from_ms, until_ms)` in which
+    windows and prices hold.
+    """
+
+    organization: str
+    version: int
+    from_ms: int = 0
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorize:
+    """Hold `hold.held` in the windows of `terms` for `ttl_ms`.
+
+    `refused`: the caller denies it anyhow and only wants to know that its configuration is current and the
+    key is free.
+    `dry_run`: answer as if, write nothing.
+    """
+
+    basis: Basis
+    hold: Hold
+    ttl_ms: int
+    terms: tuple[Term, ...] = ()
+    refused: bool = False
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Charge `usage` (the total so far) at the hold's rates, or at `rates` where another model answered.
+
+    `own_price_allowed`: whether that other model is caller_priced; `None`: as the hold says. The rest is for
+    the ledger.
+    """
+
+    organization: str
+    reservation: str
+    usage: Usage
+    content_hash: str
+    keep_open: bool = False
+    rates: tuple[Rate, ...] | None = None
+    own_price_allowed: bool | None = None
+    usage_estimated: bool = False
+    provider: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """Return the whole hold."""
+
+    organization: str
+    reservation: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extend:
+    """More time, more tokens, or both. `terms` are those of the hold's windows under the current
+    configuration.
+    """
+
+    basis: Basis
+    reservation: str
+    request_id: str
+    content_hash: str
+    ttl_ms: int = 0
+    additional_output_tokens: int = 0
+    terms: tuple[Term, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Charge `charged` to the windows of `hold` without a reservation, once for `key` (a ledger key)."""
+
+    basis: Basis
+    key: str
+    content_hash: str
+    hold: Hold
+    usage: Usage
+    charged: Amounts
+    cost_pico: int
+    occur_ms: int
+    late: bool = False
+    usage_estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspect:
+    """Read windows. Like every decision it rests on a basis."""
+
+    basis: Basis
+    windows: tuple[WindowRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """An entry on its way to the ledger, and its place in the stream."""
+
+    id: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """The amounts are held (`replayed`: were held before). Counters are those of `hold.windows`, afterwards;
+    with `dry_run`, before.
+    """
+
+    now_ms: int
+    hold: Hold
+    counters: tuple[Counters, ...]
+    replayed: bool = False
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """Some window has no room, or (`full`, positions in `terms`) no counter left for a new value. Nothing is
+    written.
+    """
+
+    now_ms: int
+    counters: tuple[Counters, ...]
+    full: tuple[int, ...] = ()
+    next_expiry_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The caller's own denial stands: its configuration is current and the key is free."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stale:
+    """The caller's configuration is older than `version`."""
+
+    now_ms: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideBasis:
+    """A window or a price has ended or not begun at `now_ms`: compute again for that time."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """The key, or the reservation, was used before with other content."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The reservation has ended."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unknown:
+    """This store does not know the reservation."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooLarge:
+    """One request would cost more than a request may."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceRefused:
+    """A caller's own price for a model that the catalogue prices."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A Commit or Release has been done, or (`replayed`) had been. Counters are those of `hold.windows`,
+    afterwards.
+    """
+
+    now_ms: int
+    hold: Hold
+    settlement: Settlement
+    counters: tuple[Counters, ...]
+    late: bool = False
+    replayed: bool = False
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """The charge is made, or (`replayed`) had been."""
+
+    now_ms: int
+    counters: tuple[Counters, ...] = ()
+    replayed: bool = False
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """Where the windows stand. `counters` in the order of the windows asked for."""
+
+    now_ms: int
+    counters: tuple[Counters, ...]
+
+
+AuthorizeAnswer = Granted | Denied | Refused | Stale | OutsideBasis | Conflict | Ended
+CommitAnswer = Settled | Unknown | Conflict | TooLarge | PriceRefused
+ReleaseAnswer = Settled | Unknown
+ExtendAnswer = Granted | Denied | Stale | OutsideBasis | Conflict | Ended | Unknown | TooLarge
+RecordAnswer = Recorded | Stale | Conflict
+InspectAnswer = Inspected | Stale | OutsideBasis

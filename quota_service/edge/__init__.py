@@ -1,0 +1,1 @@
+"""The gRPC edge: decodes requests, calls the application, encodes answers and errors."""

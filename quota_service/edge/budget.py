@@ -1,0 +1,75 @@
+"""BudgetService."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from google.protobuf.empty_pb2 import Empty
+
+from quota.v1 import budget_pb2 as pb
+from quota.v1 import types_pb2
+from quota.v1.budget_pb2_grpc import BudgetServiceServicer
+from quota_service.application.administration.budgets import Budgets
+from quota_service.application.statuses import Status, Statuses
+from quota_service.domain.budget import Mode
+from quota_service.edge import names
+from quota_service.edge.calls import Context
+from quota_service.edge.collection import Collection
+from quota_service.edge.convert.budget import budget, budget_of
+from quota_service.edge.convert.statuses import budget_statuses
+from quota_service.edge.convert.subject import subject_of
+
+
+class BudgetServicer(BudgetServiceServicer):
+    """Every method answers as the contract says; errors are raised and translated around it."""
+
+    def __init__(self, budgets: Budgets, statuses: Statuses) -> None:
+        self._budgets = Collection(
+            resources=budgets, collection=names.BUDGETS, field="budget", encode=budget, decode=budget_of
+        )
+        self._statuses = statuses
+
+    async def CreateBudget(self, request: pb.CreateBudgetRequest, context: Context) -> pb.Budget:
+        return await self._budgets.create(
+            request.parent, request.budget_id, request.budget, request.request_id
+        )
+
+    async def GetBudget(self, request: pb.GetBudgetRequest, context: Context) -> pb.Budget:
+        return await self._budgets.get(request.name)
+
+    async def ListBudgets(self, request: pb.ListBudgetsRequest, context: Context) -> pb.ListBudgetsResponse:
+        budgets, token = await self._budgets.list(request.parent, request)
+        return pb.ListBudgetsResponse(budgets=budgets, next_page_token=token)
+
+    async def UpdateBudget(self, request: pb.UpdateBudgetRequest, context: Context) -> pb.Budget:
+        return await self._budgets.update(
+            request.budget, request.budget, request.update_mask, request.allow_missing
+        )
+
+    async def DeleteBudget(self, request: pb.DeleteBudgetRequest, context: Context) -> Empty:
+        await self._budgets.delete(request.name, request.etag)
+        return Empty()
+
+    async def ListBudgetStatuses(
+        self, request: pb.ListBudgetStatusesRequest, context: Context
+    ) -> pb.ListBudgetStatusesResponse:
+        organization = names.parse_organization(request.parent, "parent")
+        subject = subject_of(request.subject, organization)
+        statuses = await self._statuses.list(subject, request.provider, request.model)
+        return pb.ListBudgetStatusesResponse(statuses=_messages(organization, statuses))
+
+    async def GetBudgetStatus(
+        self, request: pb.GetBudgetStatusRequest, context: Context
+    ) -> pb.GetBudgetStatusResponse:
+        organization, id_ = names.parse(request.name, names.BUDGETS, "name")
+        statuses = await self._statuses.get(organization, id_, request.each_value)
+        return pb.GetBudgetStatusResponse(statuses=_messages(organization, statuses))
+
+
+def _messages(organization: str, statuses: Sequence[Status]) -> list[types_pb2.BudgetStatus]:
+    """In the order given, then by meter. Only hard budgets block; every one of them does somewhere."""
+    return [
+        message
+        for status in statuses
+        for message in budget_statuses(organization, status, status.term.mode is Mode.HARD)
+    ]

@@ -1,0 +1,258 @@
+"""What surrounds every call: the layers between gRPC and a servicer's method.
+
+gRPC's own interceptors run anew for every call and look the handler up each time. These layers are put around
+a method once, when it is registered, and cost a coroutine each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, NamedTuple, Protocol
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+from grpc.aio import AbortError
+
+from quota_service.domain.errors import (
+    DeadlineTooShort,
+    FieldProblem,
+    InvalidRequest,
+    Overloaded,
+    QuotaError,
+)
+from quota_service.edge.errors import DeadlinePassed, InternalFault, answer_to, status_of
+from quota_service.edge.validation import validate
+
+REQUEST_ID = "x-request-id"
+REQUEST_ID_LENGTH_MAX = 128
+STATUS_DETAILS = "grpc-status-details-bin"
+
+log = structlog.get_logger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Method(NamedTuple):
+    """A method by its full name, such as `quota.v1.QuotaService/Authorize`, and the message that it takes."""
+
+    name: str
+    request: type[Message]
+
+
+class Observer(Protocol):
+    """Told of every call that has ended."""
+
+    def call_ended(self, method: str, code: grpc.StatusCode, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSettings:
+    """`deadline_s` is for calls without a deadline; those that leave less than `deadline_min_s` are refused.
+
+    More than `in_flight_max` calls at a time are refused. Without an `observer` nothing is measured.
+    """
+
+    deadline_s: float = 30.0
+    deadline_min_s: float = 0.001
+    in_flight_max: int = 4_096
+    observer: Observer | None = None
+
+
+class Call:
+    """One call under way."""
+
+    __slots__ = ("_request_id", "context", "method", "raw")
+
+    def __init__(self, method: Method, raw: bytes, context: Context) -> None:
+        self.method = method
+        self.raw = raw
+        self.context = context
+        self._request_id = ""
+
+    @property
+    def request_id(self) -> str:
+        """The caller's own, or a random one."""
+        if not self._request_id:
+            self._request_id = sent_request_id(self.context) or token_hex(8)
+        return self._request_id
+
+
+Handler = Callable[[Call], Awaitable[Message]]
+Layer = Callable[[Handler, CallSettings], Handler]
+
+
+def sent_request_id(context: Context) -> str:
+    """The request id that the caller sent, "" where it sent none that is printable and of a sane length."""
+    for key, value in context.invocation_metadata() or ():
+        if key == REQUEST_ID and isinstance(value, str):
+            return value if value.isprintable() and len(value) <= REQUEST_ID_LENGTH_MAX else ""
+    return ""
+
+
+def guarded(handler: Handler, _: CallSettings) -> Handler:
+    """No text of an exception leaves: whatever nobody expected is logged, and answered as INTERNAL."""
+
+    async def guard(call: Call) -> Message:
+        try:
+            return await handler(call)
+        except AbortError:
+            raise  # an answer that has been given
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the caller has gone
+            # Something that was waited for was cancelled: raised further, it would leave the caller waiting.
+            log.exception("cancelled inside", method=call.method.name, request_id=call.request_id)
+            return await _abort(call, InternalFault())
+        except Exception:
+            log.exception("unexpected", method=call.method.name, request_id=call.request_id)
+            return await _abort(call, InternalFault())
+
+    return guard
+
+
+def identified(handler: Handler, _: CallSettings) -> Handler:
+    """Returns the request id that a caller sent. Who sent none gets one with errors only: it takes time."""
+
+    async def identify(call: Call) -> Message:
+        sent = sent_request_id(call.context)
+        if sent:
+            call.context.set_trailing_metadata(((REQUEST_ID, sent),))
+        return await handler(call)
+
+    return identify
+
+
+def observed(handler: Handler, settings: CallSettings) -> Handler:
+    """Tells the observer how long a call took and how it ended. Without an observer there is no layer."""
+    observer = settings.observer
+    if observer is None:
+        return handler
+
+    async def observe(call: Call) -> Message:
+        begun = time.perf_counter()
+        code = grpc.StatusCode.INTERNAL  # what the guard makes of everything else
+        try:
+            response = await handler(call)
+            code = grpc.StatusCode.OK
+            return response
+        except AbortError:
+            code = _code(call.context)
+            raise
+        except asyncio.CancelledError:
+            code = grpc.StatusCode.CANCELLED
+            raise
+        finally:
+            observer.call_ended(call.method.name, code, time.perf_counter() - begun)
+
+    return observe
+
+
+def translated(handler: Handler, _: CallSettings) -> Handler:
+    """Errors that are meant for callers are answered with their status and reason."""
+
+    async def translate(call: Call) -> Message:
+        try:
+            return await handler(call)
+        except QuotaError as error:
+            return await _abort(call, error)
+
+    return translate
+
+
+def shed(handler: Handler, settings: CallSettings) -> Handler:
+    """More calls than the server can serve in time are refused at once. Each method is counted alone."""
+    in_flight = 0
+
+    async def count(call: Call) -> Message:
+        nonlocal in_flight
+        if in_flight >= settings.in_flight_max:
+            raise Overloaded("The server has too many calls under way; nothing was done.")
+        in_flight += 1
+        try:
+            return await handler(call)
+        finally:
+            in_flight -= 1
+
+    return count
+
+
+def timed(handler: Handler, settings: CallSettings) -> Handler:
+    """Gives calls without a deadline one of the server's own. gRPC itself ends those that have one."""
+
+    async def limit(call: Call) -> Message:
+        remaining: float | None = call.context.time_remaining()
+        if remaining is not None:
+            if remaining < settings.deadline_min_s:
+                raise DeadlineTooShort("The deadline leaves too little time to begin; nothing was done.")
+            return await handler(call)
+        try:
+            async with asyncio.timeout(settings.deadline_s):
+                return await handler(call)
+        except TimeoutError:
+            raise DeadlinePassed(f"The call was not finished within {settings.deadline_s:g} s.") from None
+
+    return limit
+
+
+LAYERS: tuple[Layer, ...] = (
+    guarded,  # outermost, so that nothing passes it
+    identified,  # before anything can fail
+    observed,  # sees the answer as the caller gets it, so it surrounds what makes answers of errors
+    translated,  # surrounds everything that raises errors for callers, which is everything below
+    shed,  # before any work, even before a timer is set
+    timed,  # innermost: only the call itself takes long
+)
+"""What surrounds a method, the outermost first."""
+
+
+def surrounded(
+    method: Method, function: Callable[[Any, Context], Awaitable[Message]], settings: CallSettings
+) -> Callable[[bytes, Context], Awaitable[Message]]:
+    """A servicer's method with all layers around it, for gRPC to call with undecoded requests."""
+    handler = _decoded(method, function)
+    for layer in reversed(LAYERS):
+        handler = layer(handler, settings)
+
+    async def handle(raw: bytes, context: Context) -> Message:
+        return await handler(Call(method, raw, context))
+
+    return handle
+
+
+def _decoded(method: Method, function: Callable[[Any, Context], Awaitable[Message]]) -> Handler:
+    """Decoded here and not by gRPC, whose answer to garbage would be a fault of the server."""
+    parse = method.request.FromString
+
+    async def decode(call: Call) -> Message:
+        try:
+            request = parse(call.raw)
+        except DecodeError:
+            raise InvalidRequest(
+                FieldProblem("", f"the request is not a {method.request.DESCRIPTOR.full_name}")
+            ) from None
+        validate(request)
+        return await function(request, call.context)
+
+    return decode
+
+
+async def _abort(call: Call, error: QuotaError) -> Message:
+    """Ends the call with the error's status. Never returns."""
+    status = status_of(error)
+    metadata = ((STATUS_DETAILS, status.SerializeToString()), (REQUEST_ID, call.request_id))
+    await call.context.abort(answer_to(error).code, status.message, metadata)
+    raise AssertionError("abort returned")
+
+
+def _code(context: Context) -> grpc.StatusCode:
+    """The status that was set on a call."""
+    code = context.code()
+    return next(
+        (known for known in grpc.StatusCode if code in (known, known.value[0])), grpc.StatusCode.UNKNOWN
+    )

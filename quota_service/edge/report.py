@@ -1,0 +1,44 @@
+"""ReportService."""
+
+from __future__ import annotations
+
+from quota.v1 import report_pb2 as pb
+from quota.v1.report_pb2_grpc import ReportServiceServicer
+from quota_service.application.administration.organizations import Organizations
+from quota_service.application.ports import Ledger
+from quota_service.domain.errors import PageTokenInvalid
+from quota_service.edge import names, paging
+from quota_service.edge.calls import Context
+from quota_service.edge.convert.ledger import filter_of, ledger_entry, written_by_this_version
+
+
+class ReportServicer(ReportServiceServicer):
+    """Every method answers as the contract says; errors are raised and translated around it."""
+
+    def __init__(self, organizations: Organizations, ledger: Ledger) -> None:
+        self._organizations = organizations
+        self._ledger = ledger
+
+    async def ListLedgerEntries(
+        self, request: pb.ListLedgerEntriesRequest, context: Context
+    ) -> pb.ListLedgerEntriesResponse:
+        organization = names.parse_organization(request.parent, "parent")
+        filter_, before = filter_of(request, organization), _before(request)
+        await self._organizations.get(organization)
+        if not written_by_this_version(request.type):
+            return pb.ListLedgerEntriesResponse()
+        rows, following = await self._ledger.list(organization, filter_, paging.page_size(request), before)
+        return pb.ListLedgerEntriesResponse(
+            ledger_entries=[ledger_entry(organization, row) for row in rows],
+            next_page_token=paging.token(request, "" if following is None else str(following)),
+        )
+
+
+def _before(request: pb.ListLedgerEntriesRequest) -> int | None:
+    """The ledger's pages begin below the number of an entry."""
+    position = paging.position(request)
+    if not position:
+        return None
+    if not position.isdecimal():
+        raise PageTokenInvalid
+    return int(position)

@@ -1,0 +1,139 @@
+"""The gRPC server: which services it has, its options, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, quota_pb2, report_pb2
+from quota.v1.budget_pb2_grpc import BudgetServiceServicer
+from quota.v1.catalog_pb2_grpc import CatalogServiceServicer
+from quota.v1.directory_pb2_grpc import DirectoryServiceServicer
+from quota.v1.quota_pb2_grpc import QuotaServiceServicer
+from quota.v1.report_pb2_grpc import ReportServiceServicer
+from quota_service.edge.calls import CallSettings, Method, surrounded
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+_OPTIONS: Mapping[str, int] = {
+    "grpc.max_concurrent_streams": 1_000,
+    "grpc.max_receive_message_length": 4 * 1024 * 1024,  # a budget with 1,000 overrides
+    "grpc.max_metadata_size": 16 * 1024,
+    "grpc.server_handshake_timeout_ms": 5_000,
+    "grpc.keepalive_time_ms": 60_000,
+    "grpc.keepalive_timeout_ms": 20_000,
+    "grpc.http2.min_ping_interval_without_data_ms": 10_000,
+    "grpc.http2.ping_on_rst_stream_percent": 1,  # slows down who resets streams as fast as they open
+    "grpc.max_connection_age_ms": 30 * 60_000,  # callers behind a load balancer find new replicas
+    "grpc.max_connection_age_grace_ms": 60_000,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the server offers."""
+
+    quota: QuotaServiceServicer
+    budgets: BudgetServiceServicer
+    directory: DirectoryServiceServicer
+    catalog: CatalogServiceServicer
+    reports: ReportServiceServicer
+
+    def by_descriptor(self) -> tuple[tuple[ServiceDescriptor, object], ...]:
+        """Each service of the contract, and what serves it."""
+        return (
+            (quota_pb2.DESCRIPTOR.services_by_name["QuotaService"], self.quota),
+            (budget_pb2.DESCRIPTOR.services_by_name["BudgetService"], self.budgets),
+            (directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"], self.directory),
+            (catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"], self.catalog),
+            (report_pb2.DESCRIPTOR.services_by_name["ReportService"], self.reports),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """`reuse_port`: several processes share the port. `calls`: see CallSettings."""
+
+    reflection: bool = False
+    reuse_port: bool = False
+    calls: CallSettings = field(default_factory=CallSettings)
+
+
+class Server:
+    """A server that tells its health and stops gently."""
+
+    def __init__(
+        self, server: grpc.aio.Server, health_servicer: health.aio.HealthServicer, services: Iterable[str]
+    ) -> None:
+        self._server = server
+        self._health = health_servicer
+        self._services = ("", *services)
+
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Opens a port before the start and returns its number; plaintext without credentials.
+
+        Raises RuntimeError where it cannot be had.
+        """
+        if credentials is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, credentials)
+
+    async def start(self) -> None:
+        """Starts to answer, and says so to health checks."""
+        await self._server.start()
+        await self.set_serving(True)
+
+    async def set_serving(self, serving: bool) -> None:
+        """What health checks are told, for the whole server and for each service."""
+        for service in self._services:
+            await self._health.set(service, SERVING if serving else NOT_SERVING)
+
+    async def wait(self) -> None:
+        """Until it has stopped."""
+        await self._server.wait_for_termination()
+
+    async def shutdown(self, *, drain_s: float, grace_s: float) -> None:
+        """Says NOT_SERVING, serves on for `drain_s` until nobody comes, lets calls finish for `grace_s`."""
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(drain_s)
+        await self._server.stop(grace_s)
+
+
+def build_server(services: Services, settings: ServerSettings | None = None) -> Server:
+    """A server without a port, not started. To be called inside the event loop that it will run in."""
+    settings = settings or ServerSettings()
+    options = [*_OPTIONS.items(), ("grpc.so_reuseport", int(settings.reuse_port))]
+    server = grpc.aio.server(options=options)
+    names = []
+    for descriptor, servicer in services.by_descriptor():
+        register(server, descriptor, servicer, settings.calls)
+        names.append(descriptor.full_name)
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    if settings.reflection:
+        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return Server(server, health_servicer, names)
+
+
+def register(
+    server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, settings: CallSettings
+) -> None:
+    """Adds every method of a service to a server, each with all layers around it."""
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+    for method in service.methods:
+        described = Method(f"{service.full_name}/{method.name}", GetMessageClass(method.input_type))
+        handlers[method.name] = grpc.unary_unary_rpc_method_handler(
+            surrounded(described, getattr(servicer, method.name), settings),
+            response_serializer=GetMessageClass(method.output_type).SerializeToString,
+        )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+    server.add_registered_method_handlers(service.full_name, handlers)

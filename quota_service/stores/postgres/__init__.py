@@ -1,0 +1,1 @@
+"""PostgreSQL: configuration, catalogue and ledger. The Protocols are in `application/ports.py`."""

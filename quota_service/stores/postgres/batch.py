@@ -1,0 +1,149 @@
+"""What one transaction of the ledger has to do, worked out without the database.
+
+A batch first claims the key of every entry, and for everything that happened to a reservation also the key of
+its HOLD entry. What it wins is new and gets written; what it loses was written before, by whoever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import NamedTuple
+
+from quota_service.application.ports import Written
+from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.domain.ledger import Entry, EntryType, key_of_hold
+from quota_service.domain.reservation import Hold, State
+from quota_service.stores.postgres import holds
+from quota_service.stores.postgres.entry_rows import storable
+
+Key = tuple[str, str]
+"""Organization and ledger key; for reservations and windows, organization and what is unique within it."""
+
+
+class Claimed(NamedTuple):
+    """What an entry got by winning its key."""
+
+    id: int
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldChange:
+    """What becomes of a row of `open_holds`: made (`fresh`), moved forward, or (`hold` `None`) removed."""
+
+    organization: str
+    reservation: str
+    hold: Hold | None
+    fresh: bool
+
+
+Counter = tuple[str, str, str, int]
+"""Organization, budget, value of `each`, start of the window: what a row of `window_balances` is about."""
+
+
+@dataclass(slots=True)
+class Balance:
+    """What a window gains. Entries may name different ends for it, where its budget was changed meanwhile."""
+
+    end_ms: int | None
+    spent: Amounts = NOTHING
+    overrun: Amounts = NOTHING
+
+
+class Batch:
+    """Entries to be written together."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self._entries = entries
+
+    @cached_property
+    def claims(self) -> Mapping[Key, Entry | Hold]:
+        """The keys to claim, in the order of their ids. A Hold stands for the HOLD entry that it implies."""
+        holds_here = {_key(entry): entry for entry in reversed(self._entries) if entry.type is EntryType.HOLD}
+        claims: dict[Key, Entry | Hold] = {}
+        for entry in self._entries:
+            if entry.hold.reservation:
+                key = (entry.hold.organization, key_of_hold(entry.hold.reservation))
+                claims.setdefault(key, holds_here.get(key, entry.hold))
+            claims.setdefault(_key(entry), entry)
+        return claims
+
+    def new_entries(self, won: Mapping[Key, Claimed]) -> list[tuple[Claimed, Entry]]:
+        """The entries to write by rising id, those that are implied included."""
+        return [
+            (won[key], claim if isinstance(claim, Entry) else holds.implied_hold(claim))
+            for key, claim in self.claims.items()
+            if key in won
+        ]
+
+    def lost(self, won: Mapping[Key, Claimed]) -> list[Key]:
+        """Keys of the batch's own entries that were written before."""
+        return [key for key in dict.fromkeys(map(_key, self._entries)) if key not in won]
+
+    def results(self, won: Mapping[Key, Claimed], written_before: Mapping[Key, str]) -> list[Written]:
+        """One an entry. `written_before`: the content hashes of what was lost."""
+        results = []
+        hashes = {**{key: self.claims[key].content_hash for key in won}, **written_before}
+        fresh = set(won)
+        for entry in self._entries:
+            key = _key(entry)
+            if key in fresh and self.claims[key] is entry:
+                fresh.remove(key)
+                results.append(Written.NEW)
+            else:
+                results.append(Written.REPLAYED if hashes[key] == entry.content_hash else Written.CONFLICT)
+        return results
+
+
+def hold_changes(written: Iterable[Entry]) -> list[HoldChange]:
+    """What new entries do to the open holds.
+
+    Whoever writes anything of a reservation writes its HOLD entry first. So a row is made together with that
+    entry or never, and an entry that comes after the end has no row to bring back.
+    """
+    newest: dict[Key, Hold] = {}
+    fresh: set[Key] = set()
+    for entry in written:
+        key = (entry.hold.organization, entry.hold.reservation)
+        if not entry.hold.reservation:
+            continue
+        if entry.type is EntryType.HOLD:
+            fresh.add(key)
+        newest[key] = max(newest.get(key, entry.hold), entry.hold, key=holds.rank)
+    changes = []
+    for key, hold in newest.items():
+        live = hold.state is State.HELD
+        if live or key not in fresh:
+            changes.append(
+                HoldChange(
+                    organization=key[0], reservation=key[1], hold=hold if live else None, fresh=key in fresh
+                )
+            )
+    return changes
+
+
+def balances(written: Iterable[Entry]) -> Mapping[Counter, Balance]:
+    """What new entries charge, window by window."""
+    sums: dict[Counter, Balance] = {}
+    for entry in written:
+        if entry.charged == NOTHING and entry.overrun == NOTHING:
+            continue
+        for window in entry.hold.windows:
+            key = (entry.hold.organization, window.budget, storable(window.each_value), window.start_ms)
+            balance = sums.setdefault(key, Balance(window.end_ms))
+            balance.end_ms = _later(balance.end_ms, window.end_ms)
+            balance.spent = balance.spent.plus(entry.charged)
+            balance.overrun = balance.overrun.plus(entry.overrun)
+    return sums
+
+
+def _later(one_ms: int | None, other_ms: int | None) -> int | None:
+    """`None` is no end."""
+    return None if one_ms is None or other_ms is None else max(one_ms, other_ms)
+
+
+def _key(entry: Entry) -> Key:
+    return entry.hold.organization, storable(entry.key)

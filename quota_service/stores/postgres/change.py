@@ -1,0 +1,98 @@
+"""A change of one organization's configuration under way."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import asyncpg
+
+from quota_service.application.ports import Stored
+from quota_service.domain.budget import Budget
+from quota_service.domain.errors import AlreadyExists, IdempotencyConflict
+from quota_service.domain.pricing import Model
+from quota_service.domain.subject import ApiKey, Organization, Project, Team, User
+from quota_service.stores.postgres import documents, sql
+from quota_service.stores.postgres.pool import Connection
+from quota_service.stores.postgres.rows import stored_organization, stored_resource
+
+R = TypeVar("R", Team, User, ApiKey, Project, Budget, Model)
+
+_SQL = sql.load("configuration")
+
+
+class PostgresChange:
+    """Implements `Change`.
+
+    `version` is the organization's until the first write, then the one that this change makes.
+
+    So a change that writes nothing (a repeated request) never names a version that does not come to be.
+    """
+
+    def __init__(self, connection: Connection, row: asyncpg.Record) -> None:
+        self._connection = connection
+        self._raised = False
+        self.organization: Stored[Organization] = stored_organization(row)
+        self.version: int = row["version"]
+
+    @property
+    def _id(self) -> str:
+        return self.organization.value.id
+
+    async def get(self, kind: type[R], id_: str) -> Stored[R] | None:
+        row = await self._connection.fetchrow(_SQL["get_resource"], self._id, documents.KINDS[kind], id_)
+        return stored_resource(kind, row) if row else None
+
+    async def all(self, kind: type[R]) -> tuple[R, ...]:
+        rows = await self._connection.fetch(_SQL["all_resources"], self._id, documents.KINDS[kind])
+        return tuple(documents.decode(kind, row["document"]) for row in rows)
+
+    async def put(self, value: R) -> Stored[R]:
+        kind = type(value)
+        arguments = (
+            documents.KINDS[kind],
+            documents.id_of(value),
+            documents.encode(value),
+            await self._new_version(),
+        )
+        try:
+            async with (
+                self._connection.transaction()
+            ):  # a savepoint, so that the caller may go on after AlreadyExists
+                row = await self._connection.fetchrow(_SQL["put_resource"], self._id, *arguments)
+        except asyncpg.UniqueViolationError as error:
+            raise AlreadyExists(
+                f"An API key “{documents.id_of(value)}” exists; their ids are unique."
+            ) from error
+        assert row is not None
+        return stored_resource(kind, row)
+
+    async def delete(self, kind: type[R], id_: str) -> None:
+        if await self.get(kind, id_) is None:
+            return
+        version = await self._new_version()
+        await self._connection.execute(_SQL["delete_resource"], self._id, documents.KINDS[kind], id_, version)
+
+    async def put_organization(self, value: Organization) -> Stored[Organization]:
+        arguments = (self._id, documents.encode(value), await self._new_version())
+        row = await self._connection.fetchrow(_SQL["put_organization"], *arguments)
+        assert row is not None
+        self.organization = stored_organization(row)
+        return self.organization
+
+    async def claim_request(self, request_id: str, content_hash: str) -> bool:
+        if await self._connection.fetchval(_SQL["claim_request"], self._id, request_id, content_hash):
+            return True
+        if await self._connection.fetchval(_SQL["request_hash"], self._id, request_id) != content_hash:
+            raise IdempotencyConflict(f"The request_id “{request_id}” was used before with other content.")
+        return False
+
+    async def finish(self) -> None:
+        """Raises the organization's version where something was written."""
+        if self._raised:
+            await self._connection.execute(_SQL["finish_change"], self._id, self.version)
+
+    async def _new_version(self) -> int:
+        if not self._raised:
+            self.version = await self._connection.fetchval(_SQL["next_version"])
+            self._raised = True
+        return self.version

@@ -1,0 +1,58 @@
+"""The states of one reservation, put in order whatever the order in which the ledger learns of them.
+
+Events of a reservation are written by several replicas and may come late or twice; each carries the hold as
+it was afterwards. A hold only ever moves forward, so its states can be compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from quota_service.domain.amounts import NOTHING
+from quota_service.domain.ledger import Entry, EntryType, key_of_hold
+from quota_service.domain.reservation import Hold, State
+
+Rank = tuple[bool, bool, int, int]
+
+encode = msgspec.json.Encoder().encode
+"""The whole document of a hold, for `open_holds`."""
+
+
+def progress(hold: Hold) -> int:
+    """Grows with every partial Commit and Extend of a live hold, because each part of the sum never falls."""
+    return hold.parts + hold.granted_output_tokens + hold.expire_ms
+
+
+def rank(hold: Hold) -> Rank:
+    """Orders all states of a reservation: live, ended, parts of a late settlement, settled."""
+    return (hold.settlement is not None, hold.state is not State.HELD, hold.late_parts, progress(hold))
+
+
+def implied_hold(hold: Hold) -> Entry:
+    """The HOLD entry that must have come before, from a later state.
+
+    Nothing is charged yet; what Extends have changed since cannot be told apart.
+    """
+    first = replace(
+        hold,
+        state=State.HELD,
+        charged=NOTHING,
+        charged_pico=0,
+        parts=0,
+        late_parts=0,
+        end_ms=0,
+        settle_hash="",
+        settlement=None,
+    )
+    return Entry(
+        key=key_of_hold(hold.reservation),
+        content_hash=hold.content_hash,
+        type=EntryType.HOLD,
+        at_ms=hold.create_ms,
+        occur_ms=hold.create_ms,
+        hold=first,
+        provider=hold.provider,
+        model=hold.model,
+    )

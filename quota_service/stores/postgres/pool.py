@@ -1,0 +1,61 @@
+"""Connections to PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from quota_service.stores.postgres.errors import translated
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection: TypeAlias = asyncpg.Connection  # asyncpg's classes take no parameters when they run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """Where PostgreSQL is, how many connections, and how long to wait for an answer.
+
+    `url`: `postgresql://…`, as asyncpg takes it. `command_timeout_ms` bounds each statement on both sides:
+    here, and a little later on the server.
+    """
+
+    url: str
+    connections_min: int = 2
+    connections_max: int = 10
+    connect_timeout_ms: int = 3_000
+    command_timeout_ms: int = 5_000
+
+
+async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
+    """A pool that is connected. Raises StoreUnavailable. Close it with `close_pool`."""
+    statement_timeout_ms = settings.command_timeout_ms + 1_000
+    with translated():
+        return await asyncpg.create_pool(
+            settings.url,
+            min_size=settings.connections_min,
+            max_size=settings.connections_max,
+            timeout=settings.connect_timeout_ms / 1_000,
+            command_timeout=settings.command_timeout_ms / 1_000,
+            server_settings={
+                "application_name": "quota-service",
+                "timezone": "UTC",
+                "statement_timeout": str(statement_timeout_ms),
+                "idle_in_transaction_session_timeout": str(10 * statement_timeout_ms),
+            },
+        )
+
+
+async def close_pool(pool: asyncpg.Pool, *, grace_ms: int = 5_000) -> None:
+    """Waits for connections in use, then cuts them."""
+    try:
+        async with asyncio.timeout(grace_ms / 1_000):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()

@@ -1,0 +1,1 @@
+"""Valkey: holds, windows and the stream of events, changed by one Lua script a verb."""

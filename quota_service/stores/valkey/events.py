@@ -1,0 +1,104 @@
+"""The stream of events: what the scripts did and the ledger may not know yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quota_service.domain import ledger
+from quota_service.domain.amounts import NOTHING
+from quota_service.domain.commands import Event
+from quota_service.domain.ledger import Entry, EntryType
+from quota_service.domain.reservation import Hold
+from quota_service.stores.valkey import codec, scripts
+from quota_service.stores.valkey.codec import Body, EventRecord
+from quota_service.stores.valkey.connection import Connection
+from quota_service.stores.valkey.keys import Keys
+
+REMEMBER_MS = 600_000
+"""How long an ended reservation's key is remembered once the ledger has its end."""
+
+
+class ValkeyEventLog:
+    """Implements `EventLog`."""
+
+    def __init__(self, connection: Connection, keys: Keys) -> None:
+        self._connection = connection
+        self._keys = keys
+
+    async def older_than(self, organization: str, age_ms: int, count: int) -> Sequence[Event]:
+        seconds, micros = await self._connection.call("TIME")
+        newest = int(seconds) * 1000 + int(micros) // 1000 - age_ms
+        stream = self._keys.events(organization)
+        found = await self._connection.call("XRANGE", stream, "-", f"{newest}", "COUNT", count)
+        return [event_of_stream(id_, fields) for id_, fields in found]
+
+    async def acknowledge(self, organization: str, events: Sequence[Event]) -> None:
+        forget = tuple(key for event in events for key in self._forgettable(organization, event.entry))
+        await self._connection.run(
+            scripts.ACKNOWLEDGE,
+            (*self._keys.common(organization), *forget),
+            (REMEMBER_MS, *(event.id for event in events)),
+        )
+
+    def _forgettable(self, organization: str, entry: Entry) -> tuple[str, ...]:
+        if not entry.hold.reservation or entry.type is EntryType.RECORD:
+            return (self._keys.record(organization, entry.key),)
+        if not entry.final:
+            return ()
+        hold_key = self._keys.hold(organization, entry.hold.reservation)
+        if not entry.hold.idempotency_key:
+            return hold_key, self._keys.record(organization, entry.key)
+        return hold_key, self._keys.idempotency(organization, entry.hold.idempotency_key)
+
+
+def event_of_stream(id_: bytes, fields: list[bytes]) -> Event:
+    by_name = dict(zip(fields[::2], fields[1::2], strict=True))
+    record = codec.decode_event(by_name[b"e"])
+    hold = codec.decode_hold(by_name[b"doc"], by_name[b"live"])
+    return Event(id=id_.decode(), entry=entry_of(record, hold, codec.decode_body(by_name[b"body"])))
+
+
+def entry_of(record: EventRecord, hold: Hold, body: Body) -> Entry:
+    """The ledger's entry of an event: the same, whichever replica writes it."""
+    type_ = EntryType(record.type)
+    charges = type_ in (EntryType.COMMIT, EntryType.RECORD)
+    return Entry(
+        key=_key(type_, record, hold, body),
+        content_hash=body.content_hash or hold.content_hash,
+        type=type_,
+        at_ms=record.at_ms,
+        hold=hold,
+        charged=record.charged,
+        overrun=record.overrun,
+        late=record.late,
+        final=record.final,
+        usage=body.usage,
+        usage_estimated=body.usage_estimated,
+        provider=(body.provider or hold.provider) if charges else hold.provider,
+        model=(body.model or hold.model) if charges else hold.model,
+        cost_pico=record.pico,
+        reason=body.reason,
+        occur_ms=body.occur_ms or record.at_ms,
+    )
+
+
+def hold_event(id_: bytes, hold: Hold) -> Event:
+    """The event of an Authorize, from what its caller already knows."""
+    record = EventRecord(EntryType.HOLD, hold.create_ms, NOTHING, NOTHING, 0, False, False)
+    return Event(id=id_.decode(), entry=entry_of(record, hold, Body()))
+
+
+def _key(type_: EntryType, record: EventRecord, hold: Hold, body: Body) -> str:
+    if body.key:
+        return body.key
+    match type_:
+        case EntryType.HOLD:
+            return ledger.key_of_hold(hold.reservation)
+        case EntryType.EXTEND:
+            return ledger.key_of_extend(hold.reservation, body.request_id or str(record.at_ms))
+        case EntryType.COMMIT if record.late:
+            return ledger.key_of_late(hold.reservation, 0 if record.final else hold.late_parts)
+        case EntryType.COMMIT if not record.final:
+            return ledger.key_of_part(hold.reservation, hold.parts)
+        case _:
+            return ledger.key_of_end(hold.reservation)

@@ -1,0 +1,280 @@
+"""The store that decides: each command is one run of one script."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, cast
+
+from quota_service.application.ports import Page
+from quota_service.domain import commands
+from quota_service.domain.amounts import NOTHING
+from quota_service.domain.commands import Event
+from quota_service.domain.reservation import Hold, Settlement
+from quota_service.stores.valkey import codec, replies, scripts
+from quota_service.stores.valkey.codec import Body
+from quota_service.stores.valkey.connection import Connection
+from quota_service.stores.valkey.events import REMEMBER_MS, entry_of, hold_event
+from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.scripts import Code, Script
+
+SWEEP_BATCH = 200
+"""Due holds retired by one script: a few milliseconds of the server's time."""
+
+Arguments = tuple[str | bytes | int, ...]
+
+
+class ValkeyHoldStore:
+    """Implements `HoldStore`."""
+
+    def __init__(self, connection: Connection, keys: Keys) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._clock_offset_ms: int | None = None
+
+    def now_ms(self) -> int:
+        if self._clock_offset_ms is None:
+            return time.time_ns() // 1_000_000
+        return time.monotonic_ns() // 1_000_000 + self._clock_offset_ms
+
+    async def authorize(self, command: commands.Authorize) -> commands.AuthorizeAnswer:
+        draft, organization = command.hold, command.basis.organization
+        windows = tuple(term.window for term in command.terms)
+        counted = tuple(term.max_values > 0 for term in command.terms)
+        keys = (
+            *self._keys.common(organization),
+            self._keys.idempotency(organization, draft.idempotency_key),
+            self._keys.hold(organization, draft.reservation),
+        )
+        arguments = (
+            *replies.basis(command.basis),
+            "refused" if command.refused else "dry" if command.dry_run else "hold",
+            draft.content_hash,
+            command.ttl_ms,
+            codec.pack(draft.held),
+            draft.granted_output_tokens,
+            codec.encode_document(draft),
+            codec.encode_places(self._keys, organization, windows, counted),
+            codec.encode_terms(command.terms),
+        )
+        reply = await self._run(
+            organization, scripts.AUTHORIZE, (*keys, *self._term_keys(command)), arguments
+        )
+        return self._authorized(command, reply)
+
+    def _term_keys(self, command: commands.Authorize) -> tuple[str, ...]:
+        organization = command.basis.organization
+        return tuple(
+            key
+            for term in command.terms
+            for key in (
+                self._keys.window(organization, term.window),
+                self._keys.values(organization, term.window),
+            )
+        )
+
+    def _authorized(self, command: commands.Authorize, reply: list[Any]) -> commands.AuthorizeAnswer:
+        now_ms = reply[1]
+        match reply[0]:
+            case Code.OK if command.dry_run:
+                return commands.Granted(
+                    now_ms=now_ms, hold=command.hold, counters=replies.counters(reply[4:])
+                )
+            case Code.OK:
+                hold = codec.granted(command.hold, now_ms, reply[2])
+                event = hold_event(reply[3], hold)
+                return commands.Granted(
+                    now_ms=now_ms, hold=hold, counters=replies.counters(reply[4:]), event=event
+                )
+            case Code.REPLAYED:
+                hold = codec.decode_hold(reply[2], reply[3])
+                return commands.Granted(
+                    now_ms=now_ms, hold=hold, counters=replies.counters(reply[4:]), replayed=True
+                )
+            case Code.DENIED:
+                return commands.Denied(
+                    now_ms=now_ms,
+                    counters=replies.counters(reply[4:]),
+                    full=codec.decode_positions(reply[3]),
+                    next_expiry_ms=reply[2] or None,
+                )
+            case Code.REFUSED:
+                return commands.Refused(now_ms=now_ms)
+            case _:
+                return cast(commands.AuthorizeAnswer, replies.refusal(reply))
+
+    async def commit(self, command: commands.Commit) -> commands.CommitAnswer:
+        body = Body(
+            content_hash=command.content_hash,
+            usage=command.usage,
+            usage_estimated=command.usage_estimated,
+            provider=command.provider,
+            model=command.model,
+        )
+        allowed = {None: "", True: "1", False: "0"}[command.own_price_allowed]
+        arguments = (
+            codec.encode_usage(command.usage),
+            command.content_hash,
+            "1" if command.keep_open else "0",
+            codec.encode_rates(command.rates) if command.rates is not None else "",
+            allowed,
+            codec.encode_body(body),
+        )
+        reply = await self._run_on_hold(scripts.COMMIT, command.organization, command.reservation, arguments)
+        if reply[0] not in (Code.OK, Code.REPLAYED):
+            return cast(commands.CommitAnswer, replies.refusal(reply))
+        hold = codec.decode_hold(reply[2], reply[3])
+        settlement = Settlement(*(codec.decode_amounts(packed) for packed in reply[4:7]))
+        return commands.Settled(
+            now_ms=reply[1],
+            hold=hold,
+            settlement=settlement,
+            counters=replies.counters(reply[10:]),
+            late=bool(reply[7]),
+            replayed=reply[0] == Code.REPLAYED,
+            event=replies.event(reply[8], reply[9], hold, body),
+        )
+
+    async def release(self, command: commands.Release) -> commands.ReleaseAnswer:
+        body = Body(reason=command.reason)
+        arguments = (codec.encode_body(body),)
+        reply = await self._run_on_hold(scripts.RELEASE, command.organization, command.reservation, arguments)
+        if reply[0] not in (Code.OK, Code.REPLAYED):
+            return cast(commands.ReleaseAnswer, replies.refusal(reply))
+        hold = codec.decode_hold(reply[2], reply[3])
+        return commands.Settled(
+            now_ms=reply[1],
+            hold=hold,
+            settlement=Settlement(NOTHING, codec.decode_amounts(reply[4]), NOTHING),
+            counters=replies.counters(reply[7:]),
+            replayed=reply[0] == Code.REPLAYED,
+            event=replies.event(reply[5], reply[6], hold, body),
+        )
+
+    async def extend(self, command: commands.Extend) -> commands.ExtendAnswer:
+        body = Body(request_id=command.request_id, content_hash=command.content_hash)
+        arguments = (
+            *replies.basis(command.basis),
+            command.request_id,
+            command.content_hash,
+            command.ttl_ms,
+            command.additional_output_tokens,
+            codec.encode_terms(command.terms),
+            codec.encode_body(body),
+        )
+        reply = await self._run_on_hold(
+            scripts.EXTEND, command.basis.organization, command.reservation, arguments
+        )
+        if reply[0] == Code.DENIED:
+            return commands.Denied(
+                now_ms=reply[1], counters=replies.counters(reply[3:]), next_expiry_ms=reply[2] or None
+            )
+        if reply[0] not in (Code.OK, Code.REPLAYED):
+            return cast(commands.ExtendAnswer, replies.refusal(reply))
+        hold = codec.decode_hold(reply[2], reply[3])
+        return commands.Granted(
+            now_ms=reply[1],
+            hold=hold,
+            counters=replies.counters(reply[6:]),
+            replayed=reply[0] == Code.REPLAYED,
+            event=replies.event(reply[4], reply[5], hold, body),
+        )
+
+    async def record(self, command: commands.Record) -> commands.RecordAnswer:
+        draft, organization = command.hold, command.basis.organization
+        body = Body(
+            key=command.key,
+            content_hash=command.content_hash,
+            usage=command.usage,
+            usage_estimated=command.usage_estimated,
+            occur_ms=command.occur_ms,
+        )
+        keys = (*self._keys.common(organization), self._keys.record(organization, command.key))
+        doc = codec.encode_document(draft)
+        arguments = (
+            command.basis.version,
+            command.content_hash,
+            codec.pack(command.charged),
+            command.cost_pico,
+            doc,
+            codec.encode_places(self._keys, organization, draft.windows, (False,) * len(draft.windows)),
+            "1" if command.late else "0",
+            "COMMIT" if command.late else "RECORD",
+            codec.encode_body(body),
+        )
+        windows = tuple(self._keys.window(organization, window) for window in draft.windows)
+        reply = await self._run(organization, scripts.RECORD, (*keys, *windows), arguments)
+        if reply[0] == Code.REPLAYED:
+            return commands.Recorded(now_ms=reply[1], replayed=True)
+        if reply[0] != Code.OK:
+            return cast(commands.RecordAnswer, replies.refusal(reply))
+        record = codec.decode_event(reply[3])
+        entry = entry_of(record, codec.recorded(draft, record, command.content_hash), body)
+        event = Event(id=reply[2].decode(), entry=entry)
+        return commands.Recorded(now_ms=reply[1], counters=replies.counters(reply[4:]), event=event)
+
+    async def inspect(self, command: commands.Inspect) -> commands.InspectAnswer:
+        organization = command.basis.organization
+        windows = tuple(self._keys.window(organization, window) for window in command.windows)
+        keys = (*self._keys.common(organization), *windows)
+        reply = await self._run(organization, scripts.INSPECT, keys, replies.basis(command.basis))
+        if reply[0] != Code.OK:
+            return cast(commands.InspectAnswer, replies.refusal(reply))
+        return commands.Inspected(now_ms=reply[1], counters=replies.counters(reply[2:]))
+
+    async def get(self, organization: str, reservation: str) -> Hold | None:
+        reply = await self._run_on_hold(scripts.GET, organization, reservation, ())
+        return codec.decode_hold(reply[2], reply[3]) if reply[0] == Code.OK else None
+
+    async def live(self, organization: str, after: str, count: int) -> Page[Hold]:
+        await self.sweep(organization)
+        start, _, last = after.partition(" ")
+        found = await self._connection.call(
+            "ZRANGE",
+            self._keys.holds(organization),
+            start or "-inf",
+            "+inf",
+            "BYSCORE",
+            "LIMIT",
+            0,
+            count + 64,
+            "WITHSCORES",
+        )
+        pairs = [(int(score), key.decode()) for key, score in zip(found[::2], found[1::2], strict=True)]
+        fresh = [pair for pair in pairs if not after or pair > (int(start), last)][:count]
+        holds = [await self._read(key) for _, key in fresh]
+        next_ = f"{fresh[-1][0]} {fresh[-1][1]}" if len(fresh) == count else ""
+        return Page(tuple(hold for hold in holds if hold is not None), next_)
+
+    async def _read(self, key: str) -> Hold | None:
+        doc, live = await self._connection.call("HMGET", key, "doc", "live")
+        return codec.decode_hold(doc, live) if doc is not None else None
+
+    async def restore(self, hold: Hold) -> None:
+        organization = hold.organization
+        places = codec.encode_places(self._keys, organization, hold.windows, (False,) * len(hold.windows))
+        arguments = (codec.encode_document(hold), places, codec.encode_live(hold), REMEMBER_MS)
+        await self._run_on_hold(scripts.RESTORE, organization, hold.reservation, arguments)
+
+    async def sweep(self, organization: str) -> int:
+        reply = await self._run(organization, scripts.SWEEP, self._keys.common(organization), (SWEEP_BATCH,))
+        return int(reply[2])
+
+    async def publish_version(self, organization: str, version: int) -> None:
+        await self._run(organization, scripts.PUBLISH, self._keys.common(organization), (version,))
+
+    async def _run_on_hold(
+        self, script: Script, organization: str, reservation: str, arguments: Arguments
+    ) -> list[Any]:
+        keys = (*self._keys.common(organization), self._keys.hold(organization, reservation))
+        return await self._run(organization, script, keys, arguments)
+
+    async def _run(
+        self, organization: str, script: Script, keys: tuple[str, ...], arguments: Arguments
+    ) -> list[Any]:
+        """Runs a script; while due holds stand in the way of its answer, sweeps them and asks again."""
+        while True:
+            reply = await self._connection.run(script, keys, arguments)
+            self._clock_offset_ms = reply[1] - time.monotonic_ns() // 1_000_000
+            if reply[0] != Code.SWEEP:
+                return reply
+            await self.sweep(organization)

@@ -1,0 +1,50 @@
+"""Every key in Valkey, and nothing else knows them.
+
+`{organization}` is the hash tag: all of an organization's keys share a slot, so that one script may touch
+them in a Cluster. Ids contain no `/` and no braces, so the parts cannot run into each other; what may contain
+anything (an idempotency key, an `each` value) comes last.
+"""
+
+from __future__ import annotations
+
+from quota_service.domain.reservation import WindowRef
+
+
+class Keys:
+    """The keys of one installation. `prefix` keeps several apart in one database."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def common(self, organization: str) -> tuple[str, str, str]:
+        """What every script gets first: meta, live holds by expiry, events."""
+        base = self._base(organization)
+        return f"{base}meta", f"{base}holds", f"{base}events"
+
+    def holds(self, organization: str) -> str:
+        return f"{self._base(organization)}holds"
+
+    def events(self, organization: str) -> str:
+        return f"{self._base(organization)}events"
+
+    def hold(self, organization: str, reservation: str) -> str:
+        return f"{self._base(organization)}hold/{reservation}"
+
+    def reservation_of(self, hold_key: str) -> str:
+        return hold_key.rpartition("/")[2]
+
+    def idempotency(self, organization: str, idempotency_key: str) -> str:
+        return f"{self._base(organization)}key/{idempotency_key}"
+
+    def record(self, organization: str, ledger_key: str) -> str:
+        return f"{self._base(organization)}record/{ledger_key}"
+
+    def window(self, organization: str, window: WindowRef) -> str:
+        return f"{self._base(organization)}window/{window.budget}/{window.start_ms}/{window.each_value}"
+
+    def values(self, organization: str, window: WindowRef) -> str:
+        """The set of `each` values that have a counter in a window."""
+        return f"{self._base(organization)}values/{window.budget}/{window.start_ms}"
+
+    def _base(self, organization: str) -> str:
+        return f"{self._prefix}{{{organization}}}/"

@@ -1,0 +1,69 @@
+#!lua
+-- Extend: more time, more output tokens, or both. What does not fit is denied and leaves the hold as it was.
+-- KEYS  1 meta  2 holds  3 events  4 hold   (the windows are named by the hold and share the slot)
+-- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 request id ('' none)  5 content hash  6 ttl_ms (0 none)  7 additional output tokens
+--       8 terms of the hold's windows, in their order (msgpack): {{ceilings, blocks}, ...}  9 body for the ledger
+-- Reply OK, now, doc, live, event id, event, windows after...
+--       REPLAYED, now, doc, live, '', '', windows...
+--       DENIED, now, next expiry (0 none), windows...
+--       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now | UNKNOWN, now | TOO_LARGE, now
+local now, refusal = check_basis(ARGV[1], ARGV[2], ARGV[3])
+if refusal then return refusal end
+remember(now, ARGV[1])
+retire(now, DUE_PER_SCRIPT)
+
+local hold = read_own_hold(now)
+if not hold then return {CODE.UNKNOWN, now} end
+if hold.state ~= 'HELD' then return {CODE.ENDED, now} end
+
+local request = 'x:' .. ARGV[4]
+local known = ARGV[4] ~= '' and redis.call('HGET', hold.key, request)
+if known and known ~= ARGV[5] then return {CODE.CONFLICT, now} end
+if known then return {CODE.REPLAYED, now, hold.doc, hold.packed, '', '', unpack(read_windows(hold.windows))} end
+
+local doc = cjson.decode(hold.doc)
+local granted = hold.granted + tonumber(ARGV[7])
+local own_cost = type(doc.own_cost_micros) == 'number' and doc.own_cost_micros or -1
+local input = doc.input_tokens or 0
+local pico = price(doc.rates, {input, 0, 0, granted, own_cost})
+if pico > PICO_MAX then return {CODE.TOO_LARGE, now} end
+
+local before = remaining(hold)
+local held = {micros(pico), input + granted, 1}
+local more = plus(beyond(held, hold.charged), before, -1)
+
+local raw, windows, denied = {}, {}, false
+for i, term in ipairs(cmsgpack.unpack(ARGV[8])) do
+  raw[i] = redis.call('GET', hold.windows[i][2])
+  windows[i] = unpack_window(raw[i])
+  if not is_nothing(more) then
+    local short = short_meters(windows[i], more, term[1])
+    if term[2] then
+      denied = denied or #short > 0
+    else
+      count_blocked(windows[i], short, more)
+    end
+  end
+end
+if denied then
+  if due_remain(now) then return {CODE.SWEEP, now} end
+  local first = redis.call('ZRANGE', HOLDS, 0, 0, 'WITHSCORES')
+  return {CODE.DENIED, now, tonumber(first[2]) or 0, unpack(raw)}
+end
+
+local ttl = tonumber(ARGV[6])
+if ttl > 0 then
+  hold.expire = math.min(hold.create + LIFETIME_MS, math.max(hold.expire, now + ttl))
+  redis.call('ZADD', HOLDS, int(hold.expire), hold.key)
+end
+hold.granted, hold.held = granted, held
+write_hold(hold)
+if ARGV[4] ~= '' then redis.call('HSET', hold.key, request, ARGV[5]) end
+local after = {}
+for i, window in ipairs(windows) do
+  window[2] = plus(window[2], more, 1)
+  write_window(hold.windows[i], window, raw[i])
+  after[i] = cmsgpack.pack(window)
+end
+local event = emit('EXTEND', now, hold, nothing(), nothing(), 0, false, false, ARGV[9])
+return {CODE.OK, now, hold.doc, hold.packed, event[1], event[2], unpack(after)}

@@ -1,0 +1,17 @@
+#!lua flags=allow-oom
+-- Release: returns the whole hold. An ended reservation stays as it is.
+-- KEYS  1 meta  2 holds  3 events  4 hold   (the windows are named by the hold and share the slot)
+-- ARGV  1 body for the ledger
+-- Reply OK, now, doc, live, returned (msgpack), event id, event, windows after...
+--       REPLAYED, now, doc, live, nothing (msgpack), '', '', windows...
+--       UNKNOWN, now
+local now = read_meta()
+retire(now, DUE_PER_SCRIPT)
+local hold = read_own_hold(now)
+remember(now)
+if not hold then return {CODE.UNKNOWN, now} end
+if hold.state ~= 'HELD' then
+  return {CODE.REPLAYED, now, hold.doc, hold.packed, cmsgpack.pack(nothing()), '', '', unpack(read_windows(hold.windows))}
+end
+local returned, after, event = finish(hold, 'RELEASED', 'RELEASE', now, ARGV[1])
+return {CODE.OK, now, hold.doc, hold.packed, cmsgpack.pack(returned), event[1], event[2], unpack(after)}

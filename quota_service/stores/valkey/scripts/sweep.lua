@@ -1,0 +1,9 @@
+#!lua flags=allow-oom
+-- Sweep: retires a bounded batch of due holds.
+-- KEYS  1 meta  2 holds  3 events
+-- ARGV  1 at most how many
+-- Reply OK, now, retired
+local now = read_meta()
+local retired = retire(now, tonumber(ARGV[1]))
+if retired > 0 then remember(now) end
+return {CODE.OK, now, retired}

@@ -1,0 +1,42 @@
+"""Logs: one JSON object a line on stderr, or readable lines where a person watches."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+log = structlog.get_logger("quota_service")
+
+
+def configure(level: str) -> None:
+    """Sets up logging for the process."""
+    renderer: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class StoreLog:
+    """Tells of work between the stores that failed, or that found something it should not have."""
+
+    def batch_written(self, entries: int, conflicts: int) -> None:
+        if conflicts:
+            log.error("ledger keys used with other content", conflicts=conflicts, entries=entries)
+
+    def work_failed(self, work: str, error: Exception) -> None:
+        log.warning(
+            "work failed, will be tried again", work=work, error=type(error).__name__, reason=str(error)
+        )

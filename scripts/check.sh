@@ -1,0 +1,41 @@
+#!/bin/sh
+# Everything that is checked without running the service. Shows each step's result, and the output of those that fail.
+set -u
+cd "$(dirname "$0")/.."
+bin=.venv/bin
+failed=0
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
+
+step() {
+    name=$1
+    shift
+    printf '%-28s' "$name"
+    if "$@" >"$output" 2>&1; then
+        echo ok
+    else
+        echo FAILED
+        sed 's/^/    /' "$output"
+        failed=$((failed + 1))
+    fi
+}
+
+# Compared as images: the compiled protos of today with those accepted by `make proto-baseline`.
+proto_breaking() {
+    $bin/buf build protos --output - | $bin/buf breaking - --against protos/baseline.binpb \
+        --exclude-imports --config '{"version": "v2", "breaking": {"use": ["FILE"]}}'
+}
+
+step "format" $bin/ruff format --check
+step "lint" $bin/ruff check
+step "types" $bin/mypy
+step "import contracts" $bin/lint-imports --no-cache
+step "proto lint" $bin/buf lint
+step "proto format" $bin/buf format --diff --exit-code --path protos/quota
+step "proto breaking changes" proto_breaking
+step "generated code up to date" $bin/python -m scripts.generate --check
+
+[ "$failed" -eq 0 ] || {
+    echo "$failed of the checks failed"
+    exit 1
+}

@@ -1,0 +1,134 @@
+"""Fixtures for every test: real servers, started once per run, and in each a clean place for every test."""
+
+import asyncio
+import contextlib
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import hypothesis
+import pytest
+import redis.asyncio
+
+from quota_service.embedded import EmbeddedStores
+from quota_service.embedded.ports import free_port as _free_port
+from quota_service.stores.postgres.migrate import migrate
+
+_TEMPLATE = "template_migrated"
+
+# Real stores have no even pace: a slow example is no finding. A database of examples would leave files.
+hypothesis.settings.register_profile("quota", deadline=None, database=None, print_blob=True)
+hypothesis.settings.load_profile("quota")
+
+
+class RunStores:
+    """The servers of one test run: started when first asked for, shared by all of its worker processes."""
+
+    def __init__(self) -> None:
+        self._directory: Path | None = None
+        self._stores: EmbeddedStores | None = None
+
+    def urls(self) -> dict[str, str]:
+        """The servers' URLs under `valkey` and `postgres`; the latter is for administration only."""
+        if self._stores is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="quota-tests-"))
+            self._stores = EmbeddedStores(self._directory, durable=False)
+            _run(self._stores.start())
+            _run(_create_template(self._stores.postgres_url))
+        return {"valkey": self._stores.valkey_url, "postgres": self._stores.postgres_url}
+
+    def stop(self) -> None:
+        """Stop the servers and remove their data."""
+        if self._stores is not None:
+            _run(self._stores.stop())
+        if self._directory is not None:
+            shutil.rmtree(self._directory)
+
+
+_STORES = pytest.StashKey[RunStores]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every process has the object; only one that is not a worker of pytest-xdist starts servers with it."""
+    config.stash[_STORES] = RunStores()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Before a worker of pytest-xdist starts, in the controller: hand it the servers' URLs."""
+    node.workerinput["store_urls"] = node.config.stash[_STORES].urls()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The run is over."""
+    config.stash[_STORES].stop()
+
+
+@pytest.fixture(scope="session")
+def store_urls(pytestconfig: pytest.Config) -> dict[str, str]:
+    """The shared servers' URLs: `valkey`, and `postgres` for administration. Most tests want those below."""
+    handed_over: dict[str, str] | None = getattr(pytestconfig, "workerinput", {}).get("store_urls")
+    return handed_over or pytestconfig.stash[_STORES].urls()
+
+
+@pytest.fixture
+async def postgres_url(store_urls: dict[str, str]) -> AsyncIterator[str]:
+    """The URL of a migrated, empty database that only this test uses."""
+    name = f"test_{secrets.token_hex(6)}"
+    await _execute(store_urls["postgres"], f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    yield _with_database(store_urls["postgres"], name)
+    await _execute(store_urls["postgres"], f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def valkey_url(store_urls: dict[str, str]) -> str:
+    """The URL of the shared Valkey. Use only keys that contain `key_prefix`."""
+    return store_urls["valkey"]
+
+
+@pytest.fixture
+async def key_prefix(valkey_url: str) -> AsyncIterator[str]:
+    """A name nobody else uses, fit for an organization's id; keys that contain it are removed afterwards."""
+    prefix = f"t{secrets.token_hex(6)}"
+    yield prefix
+    async with contextlib.aclosing(redis.asyncio.from_url(valkey_url)) as client:
+        keys = [key async for key in client.scan_iter(match=f"*{prefix}*", count=1000)]
+        if keys:
+            await client.unlink(*keys)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on 127.0.0.1 that nothing listens on."""
+    return _free_port()
+
+
+async def _create_template(url: str) -> None:
+    await _execute(url, f"CREATE DATABASE {_TEMPLATE}")
+    await asyncio.to_thread(migrate, _with_database(url, _TEMPLATE))
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _with_database(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    # Not asyncio.run, which forgets the thread's event loop: pytest-asyncio has one of its own.
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.close()

@@ -1,0 +1,175 @@
+"""The schema: from nothing to what the code expects, append-only, with indexes for the hot queries."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from quota_service.stores.postgres import migrate as migrations
+from quota_service.stores.postgres import sql
+from quota_service.stores.postgres.ledger import PostgresLedger
+from quota_service.stores.postgres.migrate import (
+    MigrationError,
+    check_version,
+    current_version,
+    expected_version,
+)
+from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
+from tests.integration.postgres_lives import Life, a_hold
+
+
+@pytest.fixture
+async def pool(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
+    pool = await open_pool(PoolSettings(url=postgres_url))
+    yield pool
+    await close_pool(pool)
+
+
+@pytest.fixture
+async def empty_url(postgres_url: str) -> AsyncIterator[str]:
+    name = urlsplit(postgres_url).path.removeprefix("/") + "_empty"
+    connection = await asyncpg.connect(postgres_url)
+    await connection.execute(f"CREATE DATABASE {name}")
+    yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+async def test_an_empty_database_is_brought_to_what_the_code_expects(empty_url: str) -> None:
+    pool = await open_pool(PoolSettings(url=empty_url))
+    assert await current_version(pool) == ""
+    with pytest.raises(MigrationError, match="run `quota migrate`"):
+        await check_version(pool)
+
+    await asyncio.gather(*(asyncio.to_thread(migrations.migrate, empty_url) for _ in range(2)))
+
+    assert await current_version(pool) == expected_version()
+    await check_version(pool)
+    assert await pool.fetchval("SELECT count(*) FROM imported_models") > 1_000
+    await close_pool(pool)
+
+
+async def test_migrating_again_changes_nothing(empty_url: str) -> None:
+    await asyncio.to_thread(migrations.migrate, empty_url)
+    pool = await open_pool(PoolSettings(url=empty_url))
+    before = await pool.fetch("SELECT * FROM catalogue_import")
+
+    await asyncio.to_thread(migrations.migrate, empty_url)
+
+    assert await pool.fetch("SELECT * FROM catalogue_import") == before
+    assert await migrations.ensure_partitions(pool) == 0
+    await close_pool(pool)
+
+
+@pytest.mark.parametrize("fault", [":5432x/db", ":1/db"])
+def test_a_failure_is_told_without_the_password(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrations, "_WAIT_S", 1)
+
+    with pytest.raises(MigrationError, match=r"port|refused") as raised:
+        migrations.migrate(f"postgresql://quota:s%40cret@127.0.0.1{fault}")
+
+    assert "cret" not in str(raised.value)
+
+
+async def test_a_database_that_does_not_exist_is_told(postgres_url: str) -> None:
+    url = urlsplit(postgres_url)._replace(path="/no_such_database").geturl()
+
+    with pytest.raises(MigrationError, match="does not exist"):
+        await asyncio.to_thread(migrations.migrate, url)
+
+
+@pytest.mark.parametrize("verb", ["UPDATE {} SET organization = ''", "DELETE FROM {}", "TRUNCATE {}"])
+async def test_the_ledger_and_its_keys_are_append_only(pool: asyncpg.Pool, verb: str) -> None:
+    await PostgresLedger(pool).write(Life(a_hold()).commit(5).entries)
+    partitions = await pool.fetch("SELECT DISTINCT tableoid::regclass::text AS name FROM ledger_entries")
+    keys = await pool.fetch("SELECT DISTINCT tableoid::regclass::text AS name FROM ledger_keys")
+    tables = ["ledger_entries", "ledger_keys", *(row["name"] for row in partitions + keys)]
+    assert len(tables) >= 4
+
+    for table in tables:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="append-only"):
+            await pool.execute(verb.format(table))
+
+    assert await pool.fetchval("SELECT count(*) FROM ledger_entries") == 2
+
+
+async def test_partitions_reach_from_the_previous_month_to_three_ahead(pool: asyncpg.Pool) -> None:
+    await pool.execute("SELECT ensure_ledger_partitions('2030-01-31 23:30:00+00')")
+
+    rows = await pool.fetch(
+        "SELECT relid::regclass::text AS name FROM pg_partition_tree('ledger_entries') WHERE isleaf"
+    )
+    names = {row["name"] for row in rows}
+    months = {"2029_12", "2030_01", "2030_02", "2030_03", "2030_04"}
+    assert {f"ledger_entries_{month}" for month in months} <= names
+
+
+async def test_new_partitions_are_append_only_and_indexed(pool: asyncpg.Pool) -> None:
+    await pool.execute("SELECT ensure_ledger_partitions('2030-01-01')")
+
+    triggers = await pool.fetch(
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = 'ledger_entries_2030_04'::regclass"
+    )
+    indexes = await pool.fetch("SELECT FROM pg_indexes WHERE tablename = 'ledger_entries_2030_04'")
+    assert {row["tgname"] for row in triggers} == {"append_only", "never_truncated"}
+    assert len(indexes) == 2
+
+
+FILL = """
+INSERT INTO ledger_keys (organization, key, content_hash, entry_id, create_time)
+SELECT 'o' || n % 20, n || '/hold', '', n, now() FROM generate_series(1, 20000) n;
+INSERT INTO open_holds SELECT 'o' || n % 20, n::text, '{}', 0, now() FROM generate_series(1, 20000) n;
+INSERT INTO organizations SELECT 'o' || n, '{}', 1, 1, 1 FROM generate_series(0, 19) n;
+INSERT INTO resources SELECT 'o' || n % 20, 'api_key', n::text, '{}', n FROM generate_series(1, 10000) n;
+INSERT INTO resources SELECT 'o' || n % 20, 'user', n::text, '{}', n FROM generate_series(10001, 20000) n;
+"""
+COPIES = """
+INSERT INTO ledger_entries SELECT (jsonb_populate_record(e, jsonb_build_object(
+    'id', n, 'organization', 'o' || n % 20, 'reservation', n::text))).*
+FROM ledger_entries e, generate_series(1, 20000) n WHERE e.id = (SELECT min(id) FROM ledger_entries);
+"""
+NO_FILTER = ["", "", "", "", "", "", "", "{}", "[]", None, None]
+HOT: list[tuple[str, str, list[Any], str]] = [
+    ("ledger", "list_entries", ["o1", *NO_FILTER, 15_000, 50], "Index Scan using ledger_entries_2"),
+    ("ledger", "list_entries_of_reservation", ["o1", "41", *NO_FILTER[1:], None, 50], "reservation"),
+    ("ledger", "entries_of_reservation", ["o1", "41"], "reservation"),
+    ("ledger", "find_entry", ["o1", "41/hold"], "_pkey"),
+    ("ledger", "key_hashes", [["o1"], ["41/hold"]], "_pkey"),
+    ("configuration", "changed_resources", ["o1", 19_990], "resources_by_version"),
+    ("configuration", "get_resource", ["o1", "user", "10041"], "resources_pkey"),
+    ("configuration", "list_resources", ["o1", "user", "10041", 10], "resources_pkey"),
+    ("configuration", "organization_of_key", ["41"], "resources_api_key"),
+]
+
+
+@pytest.fixture
+async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
+    await PostgresLedger(pool).write(Life(a_hold()).entries)
+    await pool.execute(FILL)
+    await pool.execute(COPIES)
+    await pool.execute("VACUUM ANALYZE")
+    return pool
+
+
+async def test_the_hot_queries_use_indexes(filled: asyncpg.Pool) -> None:
+    for file, name, arguments, index in HOT:
+        plan = "\n".join(row[0] for row in await filled.fetch(f"EXPLAIN {sql.load(file)[name]}", *arguments))
+        assert index in plan, f"{name}:\n{plan}"
+        scanned = [line for line in plan.splitlines() if "Seq Scan" in line]
+        # The months without entries are empty and scanned in no time.
+        assert not [line for line in scanned if "rows=1 " not in line and "rows=0 " not in line], (
+            f"{name}:\n{plan}"
+        )
+
+
+async def test_writing_uses_indexes(filled: asyncpg.Pool) -> None:
+    holds: list[Any] = [["o1"], ["41"], [None], [None], [None], [False]]
+    plan = "\n".join(
+        row[0] for row in await filled.fetch(f"EXPLAIN {sql.load('ledger')['change_open_holds']}", *holds)
+    )
+    assert "Seq Scan on open_holds" not in plan, plan

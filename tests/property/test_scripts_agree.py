@@ -1,0 +1,223 @@
+"""Random commands to the Lua scripts and to the reference in plain Python: the same answers, the same state."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from quota_service.domain import commands
+from quota_service.domain.errors import AmountTooLarge
+from quota_service.domain.ledger import key_of_record
+from quota_service.domain.pricing import charge, cost_pico
+from quota_service.domain.reservation import Hold
+from tests.support import strategies
+from tests.support.auditor import Auditor
+from tests.support.commands import authorize, draft
+from tests.support.strategies import DAY_MS
+from tests.support.twins import Twins, Valkey
+
+EXAMPLES = int(os.environ.get("QUOTA_TEST_EXAMPLES", "100"))
+STEPS = 30
+CROWD = 120
+"""Holds that expire together: more than any script retires by itself."""
+
+_numbers = itertools.count()
+
+
+class Machine(RuleBasedStateMachine):
+    """One organization, both stores, a clock that the test moves, and an auditor that believes neither."""
+
+    def __init__(self, valkey: Valkey) -> None:
+        super().__init__()
+        year_ahead_ms = (time.time_ns() // 1_000_000 // DAY_MS + 365) * DAY_MS
+        self.organization = f"org{next(_numbers)}"
+        self.twins = Twins(valkey, self.organization, year_ahead_ms)
+        self.auditor = Auditor(self.twins)
+        self.names: list[str] = []
+        self.version = 1
+
+    def teardown(self) -> None:
+        self.auditor.audit()
+        self.auditor.audit_stream()
+
+    # --- time ---
+
+    @rule(milliseconds=st.sampled_from(strategies.STEPS_MS))
+    def time_passes(self, milliseconds: int) -> None:
+        self.twins.advance(milliseconds)
+
+    @precondition(lambda self: self.names)
+    @rule(data=st.data())
+    def time_passes_until_a_hold_is_due(self, data: st.DataObject) -> None:
+        hold = self.twins.book.holds.get(data.draw(st.sampled_from(self.names)))
+        if hold is not None and hold.expire_ms > self.twins.now_ms:
+            self.twins.advance(hold.expire_ms - self.twins.now_ms - data.draw(st.integers(0, 1)))
+
+    @rule()
+    def the_configuration_changes(self) -> None:
+        self.version += 1
+
+    # --- verbs ---
+
+    @rule(data=st.data())
+    def authorize(self, data: st.DataObject) -> None:
+        terms = data.draw(strategies.terms(self.twins.now_ms))
+        hold = self._draft(data, tuple(term.window for term in terms))
+        if hold is None:
+            return
+        refused, dry_run = data.draw(st.sampled_from((*[(False, False)] * 8, (True, False), (False, True), (True, True))))
+        command = commands.Authorize(
+            basis=self._basis(data),
+            hold=hold,
+            ttl_ms=data.draw(st.sampled_from(strategies.TTLS_MS)),
+            terms=terms,
+            refused=refused,
+            dry_run=dry_run,
+        )
+        self.names.append(hold.reservation)
+        self.auditor.authorized(command, self.twins.authorize(command))
+        self._audit(data)
+
+    @rule(data=st.data())
+    def a_crowd_authorizes(self, data: st.DataObject) -> None:
+        terms = tuple(term._replace(ceilings=term.limits) for term in data.draw(strategies.terms(self.twins.now_ms)))
+        windows = tuple(term.window for term in terms)
+        ttl_ms = data.draw(st.sampled_from((1_000, 1_500)))
+        asked = [
+            authorize(
+                draft(self.organization, self._name(), input_tokens=1, windows=windows),
+                *terms,
+                ttl_ms=ttl_ms,
+                version=self.twins.book.version,
+            )
+            for _ in range(CROWD)
+        ]
+        self.twins.authorize_all(asked)
+        self.names.append(asked[0].hold.reservation)
+
+    @rule(data=st.data())
+    def commit(self, data: st.DataObject) -> None:
+        command = commands.Commit(
+            organization=self.organization,
+            reservation=self._any_name(data),
+            usage=data.draw(strategies.any_usages),
+            content_hash=data.draw(st.sampled_from(strategies.CONTENT_HASHES)),
+            keep_open=data.draw(st.booleans()),
+            rates=data.draw(st.one_of(st.none(), strategies.rates)),
+            own_price_allowed=data.draw(st.sampled_from((None, None, True, False))),
+            provider=data.draw(st.sampled_from(("", "another"))),
+        )
+        self.auditor.settled(self.twins.commit(command))
+        self._audit(data)
+
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        command = commands.Release(
+            organization=self.organization, reservation=self._any_name(data), reason="the caller gave up"
+        )
+        self.auditor.settled(self.twins.release(command))
+        self._audit(data)
+
+    @precondition(lambda self: self.names)
+    @rule(data=st.data())
+    def extend(self, data: st.DataObject) -> None:
+        name = self._any_name(data)
+        hold = self.twins.book.holds.get(name)
+        terms = data.draw(strategies.terms_in(hold.windows if hold is not None else ()))
+        request_id = data.draw(st.sampled_from(strategies.REQUEST_IDS))
+        command = commands.Extend(
+            basis=self._basis(data),
+            reservation=name,
+            request_id=request_id,
+            content_hash=data.draw(st.sampled_from(strategies.CONTENT_HASHES)),
+            ttl_ms=data.draw(st.sampled_from((0, *strategies.TTLS_MS))),
+            additional_output_tokens=data.draw(strategies.any_tokens) if request_id else 0,
+            terms=terms,
+        )
+        self.auditor.extended(command, self.twins.extend(command))
+        self._audit(data)
+
+    @rule(data=st.data())
+    def record(self, data: st.DataObject) -> None:
+        occur_ms = self.twins.now_ms - data.draw(st.sampled_from((0, DAY_MS, 5 * DAY_MS)))
+        terms = data.draw(strategies.terms(occur_ms))
+        hold = self._draft(data, tuple(term.window for term in terms), name="")
+        usage = data.draw(strategies.any_usages)
+        if hold is None or cost_pico(hold.rates, usage) > 9 * 10**15:
+            return
+        command = commands.Record(
+            basis=self._basis(data),
+            key=key_of_record(data.draw(st.sampled_from(strategies.KEYS))),
+            content_hash=data.draw(st.sampled_from(strategies.CONTENT_HASHES)),
+            hold=hold,
+            usage=usage,
+            charged=charge(hold.rates, usage),
+            cost_pico=cost_pico(hold.rates, usage),
+            occur_ms=occur_ms,
+            late=data.draw(st.booleans()),
+        )
+        self.auditor.recorded(command, self.twins.record(command))
+        self._audit(data)
+
+    # --- parts ---
+
+    def _audit(self, data: st.DataObject) -> None:
+        """Not after every step: reading sweeps what is due, and the verbs are to meet it too."""
+        if data.draw(st.booleans()):
+            self.auditor.audit()
+            self.twins.compare_holds(self.names)
+
+    def _draft(self, data: st.DataObject, windows: tuple[strategies.WindowRef, ...], name: str | None = None) -> Hold | None:
+        rates, own_cost = data.draw(strategies.rates), data.draw(strategies.own_costs)
+        tokens = data.draw(strategies.any_tokens), data.draw(strategies.any_tokens)
+        try:
+            return draft(
+                self.organization,
+                self._name() if name is None else name,
+                key=data.draw(st.sampled_from(strategies.KEYS)),
+                content_hash=data.draw(st.sampled_from(strategies.CONTENT_HASHES)),
+                rates=rates,
+                input_tokens=tokens[0],
+                output_tokens=tokens[1],
+                own_cost_micros=own_cost,
+                caller_priced=data.draw(st.booleans()),
+                windows=windows,
+                subject=data.draw(strategies.subjects(self.organization)),
+            )
+        except AmountTooLarge:
+            return None
+
+    def _basis(self, data: st.DataObject) -> commands.Basis:
+        return data.draw(strategies.bases(self.organization, self.version, self.twins.now_ms))
+
+    def _name(self) -> str:
+        return f"r{next(_numbers)}"
+
+    def _any_name(self, data: st.DataObject) -> str:
+        return data.draw(st.sampled_from([*self.names, "unknown"]))
+
+
+@pytest.fixture
+def valkey(valkey_url: str, key_prefix: str) -> Iterator[Valkey]:
+    opened = Valkey(valkey_url, f"{key_prefix}:")
+    yield opened
+    opened.close()
+
+
+@pytest.mark.timeout(0)
+def test_the_scripts_and_the_book_give_the_same_answers_and_end_in_the_same_state(valkey: Valkey) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: Machine(valkey),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

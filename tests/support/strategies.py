@@ -1,0 +1,133 @@
+"""Hypothesis strategies for everything that a hold store may be asked, at ordinary and at extreme amounts."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from quota_service.domain.amounts import REQUEST_COST_MICROS_MAX, TOKENS_MAX, WINDOW_LIMIT_MAX, Limits
+from quota_service.domain.budget import Mode
+from quota_service.domain.commands import Basis, Term
+from quota_service.domain.pricing import Rate, Usage
+from quota_service.domain.reservation import WindowRef
+from quota_service.domain.subject import Subject
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+KEYS = ("key", "a key", "ключ", "{brace}/slash", "line\nbreak", "nul\0", '"quoted\\"', "%s %d")
+EACH_VALUES = ("", "a", "b", "ü/{x}", "two words", "\x00\x01", "'; DROP", "🜁")
+CONTENT_HASHES = ("one", "other")
+REQUEST_IDS = ("", "", "more", "again {}", "wîth spaces ")
+BUDGETS = {"hourly": HOUR_MS, "daily": DAY_MS, "for-good": 0, "each-tag": HOUR_MS, "each-user": 0}
+COUNTED = frozenset({"each-tag"})
+TTLS_MS = (1_000, 1_500, 60_000, HOUR_MS, DAY_MS)
+STEPS_MS = (1, 500, 1_000, 59_999, HOUR_MS, 25 * HOUR_MS, 72 * HOUR_MS)
+
+_tokens = st.one_of(
+    st.integers(0, 1_000), st.integers(0, TOKENS_MAX), st.sampled_from((0, 1, 999, 1_000, 1_001, TOKENS_MAX))
+)
+_pico = st.one_of(
+    st.sampled_from((0, 1, 999_999, 1_000_000, 1_000_001, 2_500_000, 8_999_999, 9_000_000, 9_000_001)),
+    st.integers(0, 10_000_000),
+)
+_own_cost = st.one_of(
+    st.none(),
+    st.none(),
+    st.integers(0, 1_000),
+    st.sampled_from((REQUEST_COST_MICROS_MAX - 1, REQUEST_COST_MICROS_MAX, REQUEST_COST_MICROS_MAX + 1)),
+)
+small_tokens = st.integers(0, 1_000)
+
+
+@st.composite
+def _rates(draw: st.DrawFn) -> tuple[Rate, ...]:
+    thresholds = draw(st.sampled_from(((0,), (0,), (0, 1_000), (0, 200, 100_000))))
+    return tuple(Rate(above, *(draw(_pico) for _ in range(4))) for above in thresholds)
+
+
+rates: SearchStrategy[tuple[Rate, ...]] = _rates()
+
+
+@st.composite
+def usages(draw: st.DrawFn, tokens: SearchStrategy[int] = _tokens) -> Usage:
+    input_tokens = draw(tokens)
+    cached = draw(st.integers(0, input_tokens))
+    written = draw(st.integers(0, input_tokens - cached))
+    return Usage(input_tokens, cached, written, draw(tokens), draw(_own_cost))
+
+
+any_tokens = st.one_of(small_tokens, small_tokens, _tokens)
+own_costs = _own_cost
+any_usages = st.one_of(usages(small_tokens), usages(small_tokens), usages())
+
+_ceiling = st.one_of(
+    st.none(),
+    st.integers(0, 5),
+    st.integers(0, 5_000),
+    st.sampled_from((0, TOKENS_MAX, REQUEST_COST_MICROS_MAX, WINDOW_LIMIT_MAX, 10 * WINDOW_LIMIT_MAX)),
+)
+_roomy = Limits(WINDOW_LIMIT_MAX, WINDOW_LIMIT_MAX, WINDOW_LIMIT_MAX)
+ceilings: SearchStrategy[Limits] = st.one_of(
+    st.just(_roomy), st.just(Limits()), st.builds(Limits, _ceiling, _ceiling, _ceiling)
+)
+
+
+def window_at(budget: str, each_value: str, now_ms: int) -> WindowRef:
+    """The budget's window at an instant."""
+    length = BUDGETS[budget]
+    if not length:
+        return WindowRef(budget, each_value, 0, None)
+    start_ms = now_ms - now_ms % length
+    return WindowRef(budget, each_value, start_ms, start_ms + length)
+
+
+@st.composite
+def terms(draw: st.DrawFn, now_ms: int) -> tuple[Term, ...]:
+    """The matching budgets of one request, each at most once."""
+    chosen = draw(st.lists(st.sampled_from(sorted(BUDGETS)), unique=True, max_size=4))
+    return tuple([draw(_term(budget, now_ms)) for budget in chosen])
+
+
+@st.composite
+def _term(draw: st.DrawFn, budget: str, now_ms: int) -> Term:
+    each_value = draw(st.sampled_from(EACH_VALUES)) if budget.startswith("each") else ""
+    limits = draw(ceilings)
+    max_values = draw(st.integers(1, 4)) if budget in COUNTED else 0
+    return Term(window_at(budget, each_value, now_ms), limits, limits, draw(st.sampled_from(Mode)), max_values)
+
+
+@st.composite
+def bases(draw: st.DrawFn, organization: str, version: int, now_ms: int) -> Basis:
+    """Mostly current; now and then of an older or newer configuration, or of a time that is over or to come."""
+    from_ms, until_ms = draw(
+        st.sampled_from(
+            (
+                *[(0, None)] * 6,
+                (now_ms, now_ms + 1),
+                (now_ms - 10, None),
+                (now_ms + 1, None),
+                (now_ms - 10, now_ms),
+            )
+        )
+    )
+    change = draw(st.sampled_from((*[0] * 8, -1, 1)))
+    return Basis(
+        organization=organization, version=max(0, version + change), from_ms=from_ms, until_ms=until_ms
+    )
+
+
+@st.composite
+def subjects(draw: st.DrawFn, organization: str) -> Subject:
+    tags = draw(st.sampled_from(((), (("env", "prod"),), (("a", '"\\\n'), ("b", "ü\x00")))))
+    return Subject(organization=organization, team=draw(st.sampled_from(("", "research"))), tags=tags)
+
+
+@st.composite
+def terms_in(draw: st.DrawFn, windows: tuple[WindowRef, ...]) -> tuple[Term, ...]:
+    """A hold's windows under whatever the configuration says by now."""
+    found = []
+    for window in windows:
+        limits = draw(ceilings)
+        found.append(Term(window, limits, limits, draw(st.sampled_from(Mode))))
+    return tuple(found)

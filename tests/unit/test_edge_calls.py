@@ -1,0 +1,254 @@
+"""What surrounds every call, on a real server in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from grpc_status import rpc_status
+from structlog.testing import capture_logs
+
+from quota.v1 import quota_pb2, types_pb2
+from quota.v1.quota_pb2_grpc import QuotaServiceStub
+from quota_service.domain.errors import BudgetNotFound, ReservationEnded
+from quota_service.edge.calls import LAYERS, REQUEST_ID, CallSettings, guarded, identified, translated
+from quota_service.edge.server import register
+
+if TYPE_CHECKING:
+    from quota.v1.quota_pb2_grpc import QuotaServiceAsyncStub
+
+SERVICE = quota_pb2.DESCRIPTOR.services_by_name["QuotaService"]
+NAME = "organizations/acme/reservations/0190e0a0-0000-7000-8000-000000000000"
+REQUEST = quota_pb2.GetReservationRequest(name=NAME)
+
+Behaviour = Callable[[], Awaitable[quota_pb2.Reservation]]
+
+
+class Servicer:
+    """Every method does the same thing."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+
+    def __getattr__(self, method: str) -> Callable[[Any, Any], Awaitable[quota_pb2.Reservation]]:
+        async def call(request: Any, context: Any) -> quota_pb2.Reservation:
+            return await self._behaviour()
+
+        return call
+
+
+async def answered() -> quota_pb2.Reservation:
+    return quota_pb2.Reservation(name=NAME)
+
+
+async def fails() -> quota_pb2.Reservation:
+    raise RuntimeError("postgresql://user:secret@host")
+
+
+async def refuses() -> quota_pb2.Reservation:
+    raise ReservationEnded("It has ended.")
+
+
+async def cancels_itself() -> quota_pb2.Reservation:
+    raise asyncio.CancelledError
+
+
+async def never_ends() -> quota_pb2.Reservation:
+    await asyncio.sleep(60)
+    raise AssertionError
+
+
+@asynccontextmanager
+async def served(
+    behaviour: Behaviour, settings: CallSettings | None = None
+) -> AsyncIterator[tuple[QuotaServiceAsyncStub, grpc.aio.Channel]]:
+    server = grpc.aio.server()
+    register(server, SERVICE, Servicer(behaviour), settings or CallSettings())
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield QuotaServiceStub(channel), channel
+    await server.stop(None)
+
+
+async def failure(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call
+    return raised.value
+
+
+def reason(error: grpc.aio.AioRpcError) -> str:
+    status = rpc_status.from_call(error)
+    info = ErrorInfo()
+    assert status is not None
+    assert status.details[0].Unpack(info)
+    assert info.domain == "quota.v1"
+    found: str = info.reason
+    return found
+
+
+async def test_an_answer_passes_all_layers() -> None:
+    async with served(answered) as (stub, _):
+        assert (await stub.GetReservation(REQUEST)).name == NAME
+        assert (await stub.GetReservation(REQUEST, timeout=5)).name == NAME
+
+
+async def test_no_text_of_an_exception_leaves_but_the_log_has_it_with_the_request_id() -> None:
+    with capture_logs() as logs:
+        async with served(fails) as (stub, _):
+            error = await failure(stub.GetReservation(REQUEST, metadata=((REQUEST_ID, "abc-1"),)))
+    assert (error.code(), reason(error)) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert "secret" not in repr(error) + str(error.trailing_metadata())
+    assert dict(error.trailing_metadata())[REQUEST_ID] == "abc-1"
+    assert [(line["request_id"], line["method"]) for line in logs] == [
+        ("abc-1", "quota.v1.QuotaService/GetReservation")
+    ]
+
+
+async def test_an_error_for_callers_keeps_its_status_reason_and_message() -> None:
+    async with served(refuses) as (stub, _):
+        error = await failure(stub.GetReservation(REQUEST))
+    assert (error.code(), reason(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "RESERVATION_ENDED")
+    assert error.details() == "It has ended."
+    assert len(dict(error.trailing_metadata())[REQUEST_ID]) == 16
+
+
+async def test_a_request_id_comes_back_with_the_answer() -> None:
+    async with served(answered) as (stub, _):
+        call = stub.GetReservation(REQUEST, metadata=((REQUEST_ID, "abc-1"),))
+        await call
+        assert dict(await call.trailing_metadata())[REQUEST_ID] == "abc-1"
+
+
+@pytest.mark.parametrize("sent", ["x" * 129, ""])
+async def test_a_request_id_of_no_use_is_replaced(sent: str) -> None:
+    async with served(refuses) as (stub, _):
+        error = await failure(stub.GetReservation(REQUEST, metadata=((REQUEST_ID, sent),)))
+    assert len(dict(error.trailing_metadata())[REQUEST_ID]) == 16
+
+
+async def test_a_call_that_is_cancelled_from_inside_is_answered() -> None:
+    with capture_logs():
+        async with served(cancels_itself) as (stub, _):
+            error = await failure(stub.GetReservation(REQUEST, timeout=5))
+    assert error.code() is grpc.StatusCode.INTERNAL
+
+
+async def test_a_call_without_a_deadline_gets_the_servers() -> None:
+    async with served(never_ends, CallSettings(deadline_s=0.05)) as (stub, _):
+        error = await failure(stub.GetReservation(REQUEST))
+    assert (error.code(), reason(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED")
+
+
+async def test_a_deadline_that_leaves_no_time_is_refused_before_anything_is_done() -> None:
+    async with served(fails, CallSettings(deadline_min_s=10.0)) as (stub, _):
+        error = await failure(stub.GetReservation(REQUEST, timeout=5))
+    assert (error.code(), reason(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT")
+
+
+async def test_calls_beyond_the_bound_are_shed_and_the_others_finish() -> None:
+    release = asyncio.Event()
+
+    async def waits() -> quota_pb2.Reservation:
+        await release.wait()
+        return quota_pb2.Reservation()
+
+    async with served(waits, CallSettings(in_flight_max=2)) as (stub, _):
+        admitted = [asyncio.ensure_future(_done(stub)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        error = await failure(stub.GetReservation(REQUEST))
+        assert (error.code(), reason(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        release.set()
+        await asyncio.gather(*admitted)
+        await stub.GetReservation(REQUEST)
+
+
+async def _done(stub: QuotaServiceAsyncStub) -> None:
+    await stub.GetReservation(REQUEST)
+
+
+async def test_garbage_is_a_bad_request() -> None:
+    async with served(fails) as (_, channel):
+        method: Any = channel.unary_unary(f"/{SERVICE.full_name}/GetReservation")
+        error = await failure(method(b"\xff\xff\xff"))
+    assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+
+
+async def test_a_request_that_breaks_the_rules_names_each_field_in_words() -> None:
+    request = quota_pb2.AuthorizeRequest(
+        subject=types_pb2.Subject(organization="a b", tags={"/": "x"}),
+        provider="openai",
+        model="gpt",
+        estimate=quota_pb2.Estimate(input_tokens=-1),
+        idempotency_key="k" * 10_240,
+    )
+    async with served(fails) as (stub, _):
+        error = await failure(stub.Authorize(request))
+    assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+    bad = BadRequest()
+    assert rpc_status.from_call(error).details[1].Unpack(bad)
+    described = {each.field: each.description for each in bad.field_violations}
+    assert set(described) == {
+        "idempotency_key",
+        "subject.organization",
+        'subject.tags["/"]',
+        "estimate.input_tokens",
+    }
+    assert described["subject.organization"].startswith("must be 1–128 letters")
+
+
+async def test_a_malformed_name_has_a_reason_of_its_own() -> None:
+    async with served(fails) as (stub, _):
+        error = await failure(stub.GetReservation(quota_pb2.GetReservationRequest(name="reservations/1")))
+    assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "NAME_MALFORMED")
+    assert "must be organizations/{organization}/reservations/{reservation}" in (error.details() or "")
+
+
+class Ends:
+    """Remembers how calls ended."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, grpc.StatusCode]] = []
+
+    def call_ended(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
+        assert seconds >= 0
+        self.seen.append((method.split("/")[1], code))
+
+
+async def test_an_observer_hears_how_each_call_ended() -> None:
+    ends = Ends()
+    settings = CallSettings(observer=ends)
+    async with served(answered, settings) as (stub, _):
+        await stub.GetReservation(REQUEST)
+    async with served(refuses, settings) as (stub, _):
+        await failure(stub.GetReservation(REQUEST))
+    with capture_logs():
+        async with served(fails, settings) as (stub, _):
+            await failure(stub.GetReservation(REQUEST))
+    assert ends.seen == [
+        ("GetReservation", grpc.StatusCode.OK),
+        ("GetReservation", grpc.StatusCode.FAILED_PRECONDITION),
+        ("GetReservation", grpc.StatusCode.INTERNAL),
+    ]
+
+
+async def test_nothing_passes_the_guard_and_errors_are_translated_inside_of_it() -> None:
+    order = list(LAYERS)
+    assert order[0] is guarded
+    assert order.index(identified) < order.index(translated)
+
+
+async def test_a_missing_resource_is_an_ordinary_answer() -> None:
+    async def missing() -> quota_pb2.Reservation:
+        raise BudgetNotFound("There is none.")
+
+    with capture_logs() as logs:
+        async with served(missing) as (stub, _):
+            error = await failure(stub.GetReservation(REQUEST))
+    assert reason(error) == "BUDGET_NOT_FOUND"
+    assert logs == []
