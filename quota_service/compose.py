@@ -56,8 +56,8 @@ DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A composed service: what the edge calls, and the work beside it."""
+class Parts:
+    """A composed service: the server, and the work beside it."""
 
     server: Server
     writer: LedgerWriter
@@ -89,19 +89,27 @@ async def _serve(settings: Settings, ready: Ready) -> None:
     async with _stores(settings) as located:
         if located.dev:
             await asyncio.to_thread(schema.migrate, located.postgres_url)
-        async with _composed(located) as running, asyncio.TaskGroup() as tasks:
-            work = [
-                tasks.create_task(running.writer.run()),
-                tasks.create_task(running.upkeep.run()),
-                tasks.create_task(_daily(running.pool)),
-            ]
-            address = _listen(running.server, located.address)
-            await running.server.start()
+        async with running(located) as address:
             await _until(stopping, ready(address))
             await stopping.wait()
-            await _stop(running, located)
-            for task in work:
-                task.cancel()
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[str]:
+    """The service on migrated stores, answering on the address that is yielded; stopped gently afterwards.
+
+    Raises MigrationError, StoreUnavailable, AddressInUse.
+    """
+    async with _composed(settings) as parts:
+        address = _listen(parts.server, settings.address)
+        await parts.server.start()
+        work = asyncio.gather(parts.writer.run(), parts.upkeep.run(), _daily(parts.pool))
+        try:
+            yield address
+        finally:
+            await _stop(parts, settings)
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
 
 
 def _on_signals() -> asyncio.Event:
@@ -137,7 +145,7 @@ async def _stores(settings: Settings) -> AsyncIterator[Settings]:
 
 
 @asynccontextmanager
-async def _composed(settings: Settings) -> AsyncIterator[Running]:
+async def _composed(settings: Settings) -> AsyncIterator[Parts]:
     pool = await open_pool(PoolSettings(url=settings.postgres_url))
     connection = Connection(settings.valkey_url)
     try:
@@ -148,7 +156,7 @@ async def _composed(settings: Settings) -> AsyncIterator[Running]:
         await close_pool(pool)
 
 
-def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Running:
+def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Parts:
     keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
     store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
     holds, events = ValkeyHoldStore(connection, keys), ValkeyEventLog(connection, keys)
@@ -176,7 +184,7 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Run
         catalog=CatalogServicer(Catalogue(administration, shared)),
         reports=ReportServicer(organizations, ledger),
     )
-    return Running(
+    return Parts(
         server=build_server(services, ServerSettings(reflection=settings.dev)),
         writer=writer,
         upkeep=Upkeep(
@@ -206,8 +214,8 @@ async def _daily(pool: asyncpg.Pool) -> None:
         await asyncio.sleep(DAY_S)
 
 
-async def _stop(running: Running, settings: Settings) -> None:
+async def _stop(parts: Parts, settings: Settings) -> None:
     """In the order in which work flows: no new calls, calls under way, what they settle, the ledger."""
-    await running.server.shutdown(drain_s=settings.drain_ms / 1000, grace_s=settings.grace_ms / 1000)
-    await running.tracked.finish(TASKS_MS / 1000)
-    await running.writer.flush(TASKS_MS / 1000)
+    await parts.server.shutdown(drain_s=settings.drain_ms / 1000, grace_s=settings.grace_ms / 1000)
+    await parts.tracked.finish(TASKS_MS / 1000)
+    await parts.writer.flush(TASKS_MS / 1000)

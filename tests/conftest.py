@@ -18,6 +18,7 @@ import redis.asyncio
 from quota_service.embedded import EmbeddedStores
 from quota_service.embedded.ports import free_port as _free_port
 from quota_service.stores.postgres.migrate import migrate
+from tests.support.service import Client, running_service
 
 _TEMPLATE = "template_migrated"
 
@@ -100,6 +101,13 @@ async def key_prefix(valkey_url: str) -> AsyncIterator[str]:
         keys = [key async for key in client.scan_iter(match=f"*{prefix}*", count=1000)]
         if keys:
             await client.unlink(*keys)
+
+
+@pytest.fixture
+async def client(valkey_url: str, postgres_url: str, key_prefix: str) -> AsyncIterator[Client]:
+    """A client of a real server that only this test uses, on empty stores."""
+    async with running_service(valkey_url, postgres_url, key_prefix) as client:
+        yield client
 
 
 @pytest.fixture

@@ -36,11 +36,12 @@ def budget() -> None:
 def list_command() -> None:
     """List the budgets of an organization."""
 
-    async def work(session: Session) -> list[budget_pb2.Budget]:
+    async def work(session: Session) -> tuple[list[budget_pb2.Budget], str]:
         parent = await session.parent()
-        return [item async for item in list_budgets(session.connection, parent)]
+        zones = {} if options.current().json else await fetch_zones(session)
+        return [item async for item in list_budgets(session.connection, parent)], zones.get("", "")
 
-    budgets = run(work)
+    budgets, zone = run(work)
     if options.current().json:
         output.print_json({"budgets": [output.as_dict(item) for item in budgets]})
         return
@@ -48,23 +49,24 @@ def list_command() -> None:
         click.echo("there are no budgets yet")
         return
     table = output.table("budget", "what counts", "limit", "period", "mode", "name")
+    table.columns[0].no_wrap = True
     for item in budgets:
         table.add_row(
             output.short_id(item.name),
             scope_text(item.scope),
             tables.amounts_text(item.limits),
-            _one_line(item.period),
+            _one_line(item.period, zone),
             "disabled" if item.disabled else _MODE_NAMES.get(item.mode, ""),
             item.display_name,
         )
     output.console().print(table)
 
 
-def _one_line(period: budget_pb2.Period) -> str:
+def _one_line(period: budget_pb2.Period, zone: str) -> str:
     text = dump(mapping({"period": period_node(period)})).removeprefix("period: ").strip()
     # `{monthly: {reset_day: 15}}` reads well in a file; a table has no room for braces.
     plain = text.replace("{", "").replace("}", "").replace(": ", " ").replace("_", " ")
-    return f"{plain} {period.time_zone}".strip()
+    return plain if period.time_zone in ("", zone) else f"{plain} ({period.time_zone})"
 
 
 def scope_text(scope: budget_pb2.Scope) -> str:
@@ -84,7 +86,7 @@ def scope_text(scope: budget_pb2.Scope) -> str:
     if not scope.HasField("each"):
         return text
     dimension = types_pb2.Dimension.Name(scope.each.dimension).removeprefix("DIMENSION_").lower()
-    return f"{text}; each {scope.each.tag or dimension.replace('api_key', 'key')} alone"
+    return f"{text}, each {scope.each.tag or dimension.replace('api_key', 'key').replace('_', ' ')}"
 
 
 @budget.command()

@@ -27,7 +27,14 @@ def console() -> Console:
 
 def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
     """An empty table; the columns in `right` are numbers."""
-    result = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    result = Table(
+        box=box.SIMPLE_HEAD,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        show_edge=False,
+    )
     numbers = set(right)
     for column in columns:
         result.add_column(column, justify="right" if column in numbers else "left", overflow="fold")

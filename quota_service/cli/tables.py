@@ -28,13 +28,13 @@ Zones = Mapping[str, str]
 """Time zone by a budget's name; the empty name has the organization's."""
 
 
-def local_time(moment: Timestamp, zone: str) -> str:
+def local_time(moment: Timestamp, zone: str, *, form: str = "%Y-%m-%d %H:%M %Z") -> str:
     """An instant in a time zone, such as `2026-12-01 00:00 CET`."""
     try:
         place = zoneinfo.ZoneInfo(zone or "UTC")
     except (zoneinfo.ZoneInfoNotFoundError, ValueError):
         place = zoneinfo.ZoneInfo("UTC")
-    return moment.ToDatetime(tzinfo=UTC).astimezone(place).strftime("%Y-%m-%d %H:%M %Z")
+    return moment.ToDatetime(tzinfo=UTC).astimezone(place).strftime(form)
 
 
 def in_words(moment: Timestamp, now: datetime) -> str:
@@ -61,15 +61,20 @@ def bar(status: types_pb2.BudgetStatus) -> Text:
         ("█" * spent, color),
         ("▒" * held, color),
         ("░" * (BAR_CELLS - spent - held), "bright_black"),
-        f" {percent:>3}%",
+        f" {_percent_text(status, percent):>4}",
         no_wrap=True,
     )
 
 
-def status_table(statuses: Iterable[types_pb2.BudgetStatus], zones: Zones, *, title: str = "") -> Table:
+def _percent_text(status: types_pb2.BudgetStatus, percent: int) -> str:
+    return "<1%" if percent == 0 and (status.spent or status.held) else f"{percent}%"
+
+
+def status_table(statuses: Iterable[types_pb2.BudgetStatus], zones: Zones) -> Table:
     """Where budgets stand."""
     columns = ["budget", "█ spent ▒ held", "spent", "held", "remaining", "limit", "mode", "resets"]
-    table = output.table(*columns, right=columns[2:6], title=title or None)
+    table = output.table(*columns, right=columns[2:6])
+    table.columns[0].no_wrap = True
     for status in statuses:
         meter = METERS.get(status.meter, "")
         name = output.short_id(status.source)
@@ -96,7 +101,8 @@ def resets(status: types_pb2.BudgetStatus, zones: Zones) -> str:
     """When a window ends, in the budget's time zone."""
     if not status.HasField("reset_time"):
         return "never"
-    return local_time(status.reset_time, zones.get(status.source) or zones.get("", ""))
+    zone = zones.get(status.source) or zones.get("", "")
+    return local_time(status.reset_time, zone, form="%b %d %H:%M %Z")
 
 
 def would_have_blocked(statuses: Iterable[types_pb2.BudgetStatus]) -> list[str]:

@@ -3,8 +3,8 @@
     python -I -S launcher.py SIGNAL PARENT_PID IDENTITY -- PROGRAM ARGUMENT...
 
 SIGNAL is sent to the program when the thread that started it ends, however it ends (kill -9 included).
-IDENTITY is `self`; `namespace`: inside a user namespace in which this user is seen as the user `nobody`, because
-PostgreSQL refuses to run as root or as a user without a name; or `UID:GID`: that user.
+IDENTITY is `self`; `namespace`: inside a user namespace in which this user is seen as the user `nobody`,
+because PostgreSQL refuses to run as root or as a user without a name; or `UID:GID`: that user.
 
 It imports as little as possible: its start is a part of every start of a server. A script rather than
 `preexec_fn`, because forking runs the at-fork handlers of libraries such as grpc.

@@ -34,7 +34,7 @@ def unprivileged_identity() -> Identity:
     """An identity that PostgreSQL accepts: not root, and a user that has a name.
 
     A user namespace is preferred to another user: the program keeps our access to files, so an environment
-    below /root needs no changed modes. Where root may not have one (some containers), it is the user `nobody`.
+    below /root needs no changed modes. Where root may have none (some containers), it is the user `nobody`.
     """
     is_root = os.geteuid() == 0
     if not is_root and _has_name(os.geteuid()):

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import reduce
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -202,6 +203,57 @@ async def test_many_writers_of_the_same_entries_write_each_once(
     assert set((await spent(pool, "acme")).values()) == {total}
 
 
+async def test_keys_are_claimed_in_sorted_order_so_that_nobody_waits_in_a_circle(
+    ledger: PostgresLedger, pool: asyncpg.Pool
+) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("INSERT INTO ledger_keys VALUES ('acme', 'rec/m', 'other', 0, now())")
+        waiting = asyncio.ensure_future(ledger.write([a_record("z"), a_record("m"), a_record("a")]))
+        await asyncio.sleep(0.1)
+
+        # Whoever waits for m does not have z yet.
+        assert await ledger.write([a_record("z")]) == [NEW]
+
+    assert await waiting == [REPLAYED, CONFLICT, NEW]
+
+
+async def test_balances_are_locked_in_sorted_order_so_that_nobody_waits_in_a_circle(
+    ledger: PostgresLedger, pool: asyncpg.Pool
+) -> None:
+    def charging(id_: str, *budgets: str) -> list[Entry]:
+        windows = tuple(WINDOWS[0]._replace(budget=budget) for budget in budgets)
+        return Life(a_hold(id_=id_, windows=windows)).commit(1).entries
+
+    await ledger.write(charging("r0", "z", "m", "a"))
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM window_balances WHERE budget = 'm' FOR UPDATE")
+        waiting = asyncio.ensure_future(ledger.write(charging("r1", "z", "m", "a")))
+        await asyncio.sleep(0.1)
+
+        # Whoever waits for m does not have z yet.
+        assert await ledger.write(charging("r2", "z")) == [NEW, NEW]
+
+    assert await waiting == [NEW, NEW]
+
+
+async def test_open_holds_are_locked_in_sorted_order_so_that_nobody_waits_in_a_circle(
+    ledger: PostgresLedger, pool: asyncpg.Pool
+) -> None:
+    lives = {id_: Life(a_hold(id_=id_)) for id_ in "zma"}
+    await ledger.write([life.entries[0] for life in lives.values()])
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM open_holds WHERE reservation = 'm' FOR UPDATE")
+        ends = [life.end(State.RELEASED).entries[-1] for life in lives.values()]
+        waiting = asyncio.ensure_future(ledger.write(ends))
+        await asyncio.sleep(0.1)
+
+        # Whoever waits for m does not have z yet.
+        assert await ledger.write([Life(a_hold(id_="z")).extend(1).entries[-1]]) == [NEW]
+
+    assert await waiting == [NEW] * 3
+    assert await open_reservations(pool, "acme") == set()
+
+
 moves = st.lists(
     st.one_of(
         st.tuples(st.just("extend"), st.integers(0, 200)),
@@ -368,3 +420,26 @@ async def test_a_statement_that_takes_too_long_is_store_unavailable(
         with pytest.raises(StoreUnavailable):
             await PostgresLedger(impatient).write([a_record()])
     await close_pool(impatient)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("{url}_not", "does not exist"),
+        ("postgresql://nobody:s3cret@{host}/db?sslmode=disable", "refuses the connection"),
+        ("postgresql://u:s3cret@127.0.0.1:1/db", "did not answer"),
+        ("postgresql://u:s3cret@127.0.0.1:s3cret/db", "malformed"),
+    ],
+)
+async def test_a_pool_that_cannot_connect_says_why_but_not_the_password(
+    postgres_url: str, url: str, text: str
+) -> None:
+    base, _, query = postgres_url.partition("?")
+    host = urlsplit(postgres_url).netloc.rpartition("@")[2]
+
+    with pytest.raises(StoreUnavailable, match=text) as raised:
+        await open_pool(
+            PoolSettings(url=url.format(url=base, host=host) + (query and "?" + query) * ("{url}" in url))
+        )
+
+    assert "s3cret" not in str(raised.value)

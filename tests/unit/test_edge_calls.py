@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
-from grpc_status import rpc_status
 from structlog.testing import capture_logs
 
 from quota.v1 import quota_pb2, types_pb2
@@ -18,6 +16,7 @@ from quota.v1.quota_pb2_grpc import QuotaServiceStub
 from quota_service.domain.errors import BudgetNotFound, ReservationEnded
 from quota_service.edge.calls import LAYERS, REQUEST_ID, CallSettings, guarded, identified, translated
 from quota_service.edge.server import register
+from tests.support.refusals import answer, fields, refusal
 
 if TYPE_CHECKING:
     from quota.v1.quota_pb2_grpc import QuotaServiceAsyncStub
@@ -76,22 +75,6 @@ async def served(
     await server.stop(None)
 
 
-async def failure(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await call
-    return raised.value
-
-
-def reason(error: grpc.aio.AioRpcError) -> str:
-    status = rpc_status.from_call(error)
-    info = ErrorInfo()
-    assert status is not None
-    assert status.details[0].Unpack(info)
-    assert info.domain == "quota.v1"
-    found: str = info.reason
-    return found
-
-
 async def test_an_answer_passes_all_layers() -> None:
     async with served(answered) as (stub, _):
         assert (await stub.GetReservation(REQUEST)).name == NAME
@@ -101,8 +84,8 @@ async def test_an_answer_passes_all_layers() -> None:
 async def test_no_text_of_an_exception_leaves_but_the_log_has_it_with_the_request_id() -> None:
     with capture_logs() as logs:
         async with served(fails) as (stub, _):
-            error = await failure(stub.GetReservation(REQUEST, metadata=((REQUEST_ID, "abc-1"),)))
-    assert (error.code(), reason(error)) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+            error = await refusal(stub.GetReservation(REQUEST, metadata=((REQUEST_ID, "abc-1"),)))
+    assert answer(error) == ("INTERNAL", "INTERNAL")
     assert "secret" not in repr(error) + str(error.trailing_metadata())
     assert dict(error.trailing_metadata())[REQUEST_ID] == "abc-1"
     assert [(line["request_id"], line["method"]) for line in logs] == [
@@ -112,8 +95,8 @@ async def test_no_text_of_an_exception_leaves_but_the_log_has_it_with_the_reques
 
 async def test_an_error_for_callers_keeps_its_status_reason_and_message() -> None:
     async with served(refuses) as (stub, _):
-        error = await failure(stub.GetReservation(REQUEST))
-    assert (error.code(), reason(error)) == (grpc.StatusCode.FAILED_PRECONDITION, "RESERVATION_ENDED")
+        error = await refusal(stub.GetReservation(REQUEST))
+    assert answer(error) == ("FAILED_PRECONDITION", "RESERVATION_ENDED")
     assert error.details() == "It has ended."
     assert len(dict(error.trailing_metadata())[REQUEST_ID]) == 16
 
@@ -128,27 +111,27 @@ async def test_a_request_id_comes_back_with_the_answer() -> None:
 @pytest.mark.parametrize("sent", ["x" * 129, ""])
 async def test_a_request_id_of_no_use_is_replaced(sent: str) -> None:
     async with served(refuses) as (stub, _):
-        error = await failure(stub.GetReservation(REQUEST, metadata=((REQUEST_ID, sent),)))
+        error = await refusal(stub.GetReservation(REQUEST, metadata=((REQUEST_ID, sent),)))
     assert len(dict(error.trailing_metadata())[REQUEST_ID]) == 16
 
 
 async def test_a_call_that_is_cancelled_from_inside_is_answered() -> None:
     with capture_logs():
         async with served(cancels_itself) as (stub, _):
-            error = await failure(stub.GetReservation(REQUEST, timeout=5))
+            error = await refusal(stub.GetReservation(REQUEST, timeout=5))
     assert error.code() is grpc.StatusCode.INTERNAL
 
 
 async def test_a_call_without_a_deadline_gets_the_servers() -> None:
     async with served(never_ends, CallSettings(deadline_s=0.05)) as (stub, _):
-        error = await failure(stub.GetReservation(REQUEST))
-    assert (error.code(), reason(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_PASSED")
+        error = await refusal(stub.GetReservation(REQUEST))
+    assert answer(error) == ("DEADLINE_EXCEEDED", "DEADLINE_PASSED")
 
 
 async def test_a_deadline_that_leaves_no_time_is_refused_before_anything_is_done() -> None:
     async with served(fails, CallSettings(deadline_min_s=10.0)) as (stub, _):
-        error = await failure(stub.GetReservation(REQUEST, timeout=5))
-    assert (error.code(), reason(error)) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_SHORT")
+        error = await refusal(stub.GetReservation(REQUEST, timeout=5))
+    assert answer(error) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_SHORT")
 
 
 async def test_calls_beyond_the_bound_are_shed_and_the_others_finish() -> None:
@@ -161,8 +144,8 @@ async def test_calls_beyond_the_bound_are_shed_and_the_others_finish() -> None:
     async with served(waits, CallSettings(in_flight_max=2)) as (stub, _):
         admitted = [asyncio.ensure_future(_done(stub)) for _ in range(2)]
         await asyncio.sleep(0.05)
-        error = await failure(stub.GetReservation(REQUEST))
-        assert (error.code(), reason(error)) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        error = await refusal(stub.GetReservation(REQUEST))
+        assert answer(error) == ("RESOURCE_EXHAUSTED", "OVERLOADED")
         release.set()
         await asyncio.gather(*admitted)
         await stub.GetReservation(REQUEST)
@@ -175,8 +158,8 @@ async def _done(stub: QuotaServiceAsyncStub) -> None:
 async def test_garbage_is_a_bad_request() -> None:
     async with served(fails) as (_, channel):
         method: Any = channel.unary_unary(f"/{SERVICE.full_name}/GetReservation")
-        error = await failure(method(b"\xff\xff\xff"))
-    assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
+        error = await refusal(method(b"\xff\xff\xff"))
+    assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
 
 
 async def test_a_request_that_breaks_the_rules_names_each_field_in_words() -> None:
@@ -188,11 +171,9 @@ async def test_a_request_that_breaks_the_rules_names_each_field_in_words() -> No
         idempotency_key="k" * 10_240,
     )
     async with served(fails) as (stub, _):
-        error = await failure(stub.Authorize(request))
-    assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID")
-    bad = BadRequest()
-    assert rpc_status.from_call(error).details[1].Unpack(bad)
-    described = {each.field: each.description for each in bad.field_violations}
+        error = await refusal(stub.Authorize(request))
+    assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    described = fields(error)
     assert set(described) == {
         "idempotency_key",
         "subject.organization",
@@ -204,8 +185,8 @@ async def test_a_request_that_breaks_the_rules_names_each_field_in_words() -> No
 
 async def test_a_malformed_name_has_a_reason_of_its_own() -> None:
     async with served(fails) as (stub, _):
-        error = await failure(stub.GetReservation(quota_pb2.GetReservationRequest(name="reservations/1")))
-    assert (error.code(), reason(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "NAME_MALFORMED")
+        error = await refusal(stub.GetReservation(quota_pb2.GetReservationRequest(name="reservations/1")))
+    assert answer(error) == ("INVALID_ARGUMENT", "NAME_MALFORMED")
     assert "must be organizations/{organization}/reservations/{reservation}" in (error.details() or "")
 
 
@@ -226,10 +207,10 @@ async def test_an_observer_hears_how_each_call_ended() -> None:
     async with served(answered, settings) as (stub, _):
         await stub.GetReservation(REQUEST)
     async with served(refuses, settings) as (stub, _):
-        await failure(stub.GetReservation(REQUEST))
+        await refusal(stub.GetReservation(REQUEST))
     with capture_logs():
         async with served(fails, settings) as (stub, _):
-            await failure(stub.GetReservation(REQUEST))
+            await refusal(stub.GetReservation(REQUEST))
     assert ends.seen == [
         ("GetReservation", grpc.StatusCode.OK),
         ("GetReservation", grpc.StatusCode.FAILED_PRECONDITION),
@@ -249,6 +230,6 @@ async def test_a_missing_resource_is_an_ordinary_answer() -> None:
 
     with capture_logs() as logs:
         async with served(missing) as (stub, _):
-            error = await failure(stub.GetReservation(REQUEST))
-    assert reason(error) == "BUDGET_NOT_FOUND"
+            error = await refusal(stub.GetReservation(REQUEST))
+    assert answer(error) == ("NOT_FOUND", "BUDGET_NOT_FOUND")
     assert logs == []

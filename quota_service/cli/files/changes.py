@@ -44,8 +44,10 @@ class Plan:
 def plan_changes(desired: Desired, state: State, *, prune: bool) -> Plan:
     """Compares what the files want with what the server has."""
     plan = Plan(organization=desired.organization)
+    zone = zone_of(state)
+    new_zone = zone_of({key: item.message for key, item in desired.resources.items()}) or zone
     for key, declared in sorted(desired.resources.items(), key=lambda entry: entry[0]):
-        change = _change(desired.organization, key, declared, state.get(key))
+        change = _change(desired.organization, key, declared, state.get(key), zones=(zone, new_zone))
         if change:
             plan.changes.append(change)
         else:
@@ -61,7 +63,22 @@ def plan_changes(desired: Desired, state: State, *, prune: bool) -> Plan:
     return plan
 
 
-def _change(organization: str, key: Key, declared: Declared, present: Resource | None) -> Change | None:
+def zone_of(state: State) -> str:
+    """The organization's time zone, empty where its settings are not there."""
+    for message in state.values():
+        if isinstance(message, directory_pb2.Organization):
+            return message.time_zone or "UTC"
+    return ""
+
+
+def _change(
+    organization: str,
+    key: Key,
+    declared: Declared,
+    present: Resource | None,
+    *,
+    zones: tuple[str, str],
+) -> Change | None:
     wanted = copy.deepcopy(declared.message)
     if not isinstance(wanted, catalog_pb2.Model):
         wanted.name = name_of(organization, key)
@@ -70,7 +87,7 @@ def _change(organization: str, key: Key, declared: Declared, present: Resource |
     if declared.only_if_absent:
         return None
     _adopt(wanted, present, keeps_frozen=declared.keeps_frozen)
-    fields = changed_fields(comparable(present), comparable(wanted))
+    fields = changed_fields(comparable(present, zones[0]), comparable(wanted, zones[1]))
     if not fields:
         return None
     # The version that was compared: a change by somebody else in between is a conflict, not overwritten.
@@ -108,4 +125,5 @@ def overlay(state: State, plan: Plan) -> State:
 
 def compared(state: State) -> State:
     """The state with defaults filled in: two equal ones are written alike."""
-    return {key: comparable(message) for key, message in state.items()}
+    zone = zone_of(state)
+    return {key: comparable(message, zone) for key, message in state.items()}

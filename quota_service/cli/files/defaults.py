@@ -13,7 +13,7 @@ from quota_service.cli.files.state import Resource
 
 _NOT_COMPARED = ("name", "etag", "create_time", "update_time", "imported", "organization")
 _DEFAULT_NOTICES = (50, 80, 100)
-_DEFAULT_COOLDOWN_S = 86_400
+DEFAULT_COOLDOWN_S = 86_400
 
 ResourceType = TypeVar("ResourceType", bound=Resource)
 
@@ -29,8 +29,11 @@ def default_ladder(mode: types_pb2.Mode.ValueType) -> list[budget_pb2.LadderStep
     return steps
 
 
-def comparable(message: ResourceType) -> ResourceType:
-    """A copy with defaults filled in, without names, versions and times that the server keeps."""
+def comparable(message: ResourceType, zone: str) -> ResourceType:
+    """A copy with defaults filled in, without names, versions and times that the server keeps.
+
+    `zone` is the organization's time zone.
+    """
     result = copy.deepcopy(message)
     known = result.DESCRIPTOR.fields_by_name
     for field in _NOT_COMPARED:
@@ -39,9 +42,10 @@ def comparable(message: ResourceType) -> ResourceType:
     if isinstance(result, directory_pb2.Organization):
         _complete_organization(result)
     elif isinstance(result, catalog_pb2.Model):
-        result.prices.sort(key=_price_order)
+        _complete_prices(result)
     elif isinstance(result, budget_pb2.Budget):
         _complete_budget(result)
+        result.period.time_zone = result.period.time_zone or zone
     return result
 
 
@@ -57,7 +61,7 @@ def _complete_budget(message: budget_pb2.Budget) -> None:
     if not message.ladder:
         message.ladder.extend(default_ladder(message.mode))
     if not message.HasField("alert_cooldown"):
-        message.alert_cooldown.seconds = _DEFAULT_COOLDOWN_S
+        message.alert_cooldown.seconds = DEFAULT_COOLDOWN_S
     if not message.rollover.HasField("carry"):
         message.ClearField("rollover")
     message.overrides.sort(key=lambda override: override.each_value)
@@ -75,6 +79,15 @@ def _complete_period(period: budget_pb2.Period) -> None:
         case "yearly":
             period.yearly.month = period.yearly.month or 1
             period.yearly.day = period.yearly.day or 1
+
+
+def _complete_prices(message: catalog_pb2.Model) -> None:
+    message.prices.sort(key=_price_order)
+    for price in message.prices:
+        if not price.HasField("cached_input_pico_usd_per_token"):
+            price.cached_input_pico_usd_per_token = price.input_pico_usd_per_token
+        if not price.HasField("cache_write_pico_usd_per_token"):
+            price.cache_write_pico_usd_per_token = price.input_pico_usd_per_token
 
 
 def _price_order(price: catalog_pb2.ModelPrice) -> tuple[int, int, int]:

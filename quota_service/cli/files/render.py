@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from ruamel.yaml.nodes import Node
 
 from quota.v1 import catalog_pb2, directory_pb2
+from quota_service.cli.files.changes import zone_of
 from quota_service.cli.files.directory import DIMENSIONS
 from quota_service.cli.files.models import PICO_PER_MICRO
 from quota_service.cli.files.nodes import dump, mapping, optional, plain, sequence, string
@@ -27,10 +28,11 @@ _SECTIONS = {
 def render(organization: str, state: State) -> str:
     """The whole file. Reading it again gives the same state."""
     sections = [_organization_section(organization, state)]
+    zone = zone_of(state)
     for kind, title in _SECTIONS.items():
         resources = [(key[1], message) for key, message in sorted(state.items()) if key[0] is kind]
         if resources:
-            sections.append(_section(kind, title, resources))
+            sections.append(_section(kind, title, resources, zone))
     return "\n".join(sections)
 
 
@@ -41,11 +43,11 @@ def _organization_section(organization: str, state: State) -> str:
     return dump(mapping({"organization": _organization(organization, message)}))
 
 
-def _section(kind: Kind, title: str, resources: Iterable[tuple[str, Resource]]) -> str:
+def _section(kind: Kind, title: str, resources: Iterable[tuple[str, Resource]], zone: str) -> str:
     if kind is Kind.MODEL:
         nodes = (_model(message) for _, message in resources if isinstance(message, catalog_pb2.Model))
         return dump(mapping({title: sequence(nodes)}))
-    text = dump(mapping({title: mapping({key: node_of(message) for key, message in resources})}))
+    text = dump(mapping({title: mapping({key: _node(message, zone) for key, message in resources})}))
     return "\n".join(_spaced(text.splitlines())) + "\n" if kind is Kind.BUDGET else text
 
 
@@ -57,8 +59,7 @@ def _spaced(lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def node_of(message: Resource) -> Node:
-    """One resource, without its id."""
+def _node(message: Resource, zone: str) -> Node:
     if isinstance(message, directory_pb2.Organization):
         return _organization("", message)
     if isinstance(message, directory_pb2.Team):
@@ -71,7 +72,7 @@ def node_of(message: Resource) -> Node:
         return _key(message)
     if isinstance(message, catalog_pb2.Model):
         return _model(message)
-    return budget_node(message)
+    return budget_node(message, zone)
 
 
 def _frozen(disabled: bool) -> Node | None:
@@ -162,8 +163,11 @@ def _dated(price: catalog_pb2.ModelPrice) -> Node:
 
 
 def _rates(price: catalog_pb2.ModelPrice) -> Node:
+    standard = price.input_pico_usd_per_token
     has_cached = price.HasField("cached_input_pico_usd_per_token")
     has_written = price.HasField("cache_write_pico_usd_per_token")
+    has_cached &= price.cached_input_pico_usd_per_token != standard
+    has_written &= price.cache_write_pico_usd_per_token != standard
     return mapping(
         {
             "input": _rate(price.input_pico_usd_per_token),

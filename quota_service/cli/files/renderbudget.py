@@ -8,7 +8,7 @@ from ruamel.yaml.nodes import Node
 
 from quota.v1 import budget_pb2, types_pb2
 from quota_service.cli.files.budgets import MODES
-from quota_service.cli.files.defaults import default_ladder
+from quota_service.cli.files.defaults import DEFAULT_COOLDOWN_S, default_ladder
 from quota_service.cli.files.directory import DIMENSIONS
 from quota_service.cli.files.nodes import mapping, optional, plain, sequence, string
 from quota_service.cli.units import duration_text, usd_decimal
@@ -17,10 +17,12 @@ _MODE_NAMES = {number: name for name, number in MODES.items()}
 _DIMENSION_NAMES = {number: name for name, number in DIMENSIONS.items()}
 
 
-def budget_node(message: budget_pb2.Budget) -> Node:
-    """One budget, without its id."""
+def budget_node(message: budget_pb2.Budget, zone: str) -> Node:
+    """One budget, without its id. `zone` is the organization's, which need not be said."""
     ladder = [] if [*message.ladder] == default_ladder(message.mode) else [*message.ladder]
-    cooldown = message.HasField("alert_cooldown")
+    cooldown = message.alert_cooldown.seconds
+    says_cooldown = message.HasField("alert_cooldown") and cooldown != DEFAULT_COOLDOWN_S
+    own_zone = "" if message.period.time_zone == zone else message.period.time_zone
     return mapping(
         {
             "name": optional(message.display_name),
@@ -28,12 +30,12 @@ def budget_node(message: budget_pb2.Budget) -> Node:
             "each": _each(message.scope.each) if message.scope.HasField("each") else None,
             "limit": limits(message.limits),
             "period": period_node(message.period),
-            "time_zone": optional(message.period.time_zone),
+            "time_zone": optional(own_zone),
             "mode": string(_MODE_NAMES.get(message.mode, "")),
             "ladder": sequence(map(_step, ladder)),
             "overrides": _overrides(message),
             "rollover": _carry(message.rollover.carry) if message.rollover.HasField("carry") else None,
-            "alert_cooldown": string(duration_text(message.alert_cooldown.seconds)) if cooldown else None,
+            "alert_cooldown": string(duration_text(cooldown)) if says_cooldown else None,
             "recipients": sequence(map(string, message.recipients), in_line=True),
             "disabled": plain("true") if message.disabled else None,
         }

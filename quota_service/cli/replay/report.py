@@ -139,22 +139,29 @@ def _print_denials(console: Console, report: Report) -> None:
     table = output.table("denied by", "value", "meter", "because", "requests", right=["requests"])
     for denial, count in sums.denials.most_common(20):
         table.add_row(
-            output.short_id(denial.source),
+            _limit_name(denial.source),
             denial.each_value,
             denial.meter.lower() if denial.meter != "UNSPECIFIED" else "",
             denial.reason.lower().replace("_", " "),
             f"{count:,}",
         )
     console.print(table)
-    click.echo(
-        f"{sums.not_needed:,} of {sums.denied:,} denials were due to the size of the hold:"
-        " at that moment the actual usage would have fitted"
-    )
+    if sums.asked_again:
+        click.echo(
+            f"{sums.not_needed:,} of {output.counted(sums.asked_again, 'denial')} by budgets were due to the size of"
+            " the hold: the actual usage would have fitted at that moment"
+        )
+
+
+def _limit_name(source: str) -> str:
+    """A budget's id; for other things also what they are, such as `users/ada`."""
+    collection, identifier = ["", "", *source.split("/")][-2:]
+    return identifier if collection == "budgets" else f"{collection}/{identifier}".strip("/")
 
 
 def _print_spend(console: Console, report: Report) -> None:
     sums = report.outcomes
-    table = output.table("department", "cost center", "requests", "spent", right=["requests", "spent"])
+    table = output.table("department", "cost center", "commits", "spent", right=["commits", "spent"])
     for team, micros in sums.spent_by_team.most_common():
         center = report.cost_centers.get(team, "")
         table.add_row(team or NOBODY, center, f"{sums.requests_by_team[team]:,}", usd(micros))

@@ -90,7 +90,7 @@ class Batch:
         fresh = set(won)
         for entry in self._entries:
             key = _key(entry)
-            if key in fresh and self.claims[key] is entry:
+            if key in fresh:
                 fresh.remove(key)
                 results.append(Written.NEW)
             else:

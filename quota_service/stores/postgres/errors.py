@@ -20,6 +20,9 @@ _UNAVAILABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up
     asyncpg.ReadOnlySQLTransactionError,  # a failover has made this server a standby
+    asyncpg.InvalidCachedStatementError,  # a migration has just changed a table; the next try knows it
+    asyncpg.InvalidAuthorizationSpecificationError,  # our password or our role is no longer good
+    asyncpg.InvalidCatalogNameError,
 )
 
 

@@ -57,10 +57,10 @@ class PostgresLedger:
 
 
 async def _write(connection: Connection, batch: Batch) -> Sequence[Written]:
-    """Writes what is new, and tells for each entry what became of it.
+    """Writes what is new and tells what became of each entry.
 
-    Every transaction locks in the same order, keys, open holds, balances, each sorted, so that none waits in a
-    circle. Balances come last, because there all transactions of an organization meet.
+    Every transaction locks in the same order, keys, open holds, balances, each sorted, so that none waits in
+    a circle. Balances come last, because there all transactions of an organization meet.
     """
     won = await _claim(connection, batch)
     written_before = await _hashes(connection, batch.lost(won))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
+from quota_service.domain.errors import StoreUnavailable
 from quota_service.stores.postgres.errors import translated
 
 if TYPE_CHECKING:
@@ -34,22 +35,36 @@ class PoolSettings:
 
 
 async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
-    """A pool that is connected. Raises StoreUnavailable. Close it with `close_pool`."""
+    """A pool that is connected. Close it with `close_pool`.
+
+    Raises StoreUnavailable, which tells the operator why where PostgreSQL refuses us.
+    """
+    try:
+        with translated():
+            return await _connect(settings)
+    except StoreUnavailable as error:
+        if isinstance(error.__cause__, asyncpg.PostgresError):
+            raise StoreUnavailable(f"PostgreSQL refuses the connection: {error.__cause__}.") from error
+        raise
+    except ValueError:  # its text may hold parts of the URL, and with them the password
+        raise StoreUnavailable("The URL of PostgreSQL is malformed.") from None
+
+
+async def _connect(settings: PoolSettings) -> asyncpg.Pool:
     statement_timeout_ms = settings.command_timeout_ms + 1_000
-    with translated():
-        return await asyncpg.create_pool(
-            settings.url,
-            min_size=settings.connections_min,
-            max_size=settings.connections_max,
-            timeout=settings.connect_timeout_ms / 1_000,
-            command_timeout=settings.command_timeout_ms / 1_000,
-            server_settings={
-                "application_name": "quota-service",
-                "timezone": "UTC",
-                "statement_timeout": str(statement_timeout_ms),
-                "idle_in_transaction_session_timeout": str(10 * statement_timeout_ms),
-            },
-        )
+    return await asyncpg.create_pool(
+        settings.url,
+        min_size=settings.connections_min,
+        max_size=settings.connections_max,
+        timeout=settings.connect_timeout_ms / 1_000,
+        command_timeout=settings.command_timeout_ms / 1_000,
+        server_settings={
+            "application_name": "quota-service",
+            "timezone": "UTC",
+            "statement_timeout": str(statement_timeout_ms),
+            "idle_in_transaction_session_timeout": str(10 * statement_timeout_ms),
+        },
+    )
 
 
 async def close_pool(pool: asyncpg.Pool, *, grace_ms: int = 5_000) -> None:

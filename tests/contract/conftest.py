@@ -1,0 +1,131 @@
+"""The services that keep the rules, on a real server over real stores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+import pytest
+
+from quota.v1 import directory_pb2
+from quota.v1.budget_pb2_grpc import BudgetServiceStub
+from quota.v1.catalog_pb2_grpc import CatalogServiceStub
+from quota.v1.directory_pb2_grpc import DirectoryServiceStub
+from quota.v1.quota_pb2_grpc import QuotaServiceServicer
+from quota.v1.report_pb2_grpc import ReportServiceStub
+from quota_service.application.administration.budgets import Budgets
+from quota_service.application.administration.catalogue import Catalogue
+from quota_service.application.administration.changes import Changes, VersionPublisher
+from quota_service.application.administration.directory import directory
+from quota_service.application.administration.organizations import Organizations
+from quota_service.application.administration.references import ScopeReferences
+from quota_service.application.administration.shared_catalogue import SharedCatalogue
+from quota_service.application.configurations import Configurations
+from quota_service.application.statuses import Statuses
+from quota_service.domain.errors import StoreUnavailable
+from quota_service.domain.pricing import DatedRate, Model, Rate
+from quota_service.edge.budget import BudgetServicer
+from quota_service.edge.catalog import CatalogServicer
+from quota_service.edge.directory import DirectoryServicer
+from quota_service.edge.report import ReportServicer
+from quota_service.edge.server import Server, Services, build_server
+from quota_service.stores.postgres.catalogue import import_models
+from quota_service.stores.postgres.configuration import PostgresConfigurationStore
+from quota_service.stores.postgres.ledger import PostgresLedger
+from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
+from quota_service.stores.prices import GenaiAliases
+from quota_service.stores.valkey.connection import Connection
+from quota_service.stores.valkey.holds import ValkeyHoldStore
+from quota_service.stores.valkey.keys import Keys
+
+if TYPE_CHECKING:
+    from quota.v1.budget_pb2_grpc import BudgetServiceAsyncStub
+    from quota.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
+    from quota.v1.directory_pb2_grpc import DirectoryServiceAsyncStub
+    from quota.v1.report_pb2_grpc import ReportServiceAsyncStub
+
+ACME = "organizations/acme"
+IMPORTED = tuple(
+    Model(provider=provider, model=model, prices=(DatedRate(0, Rate(0, 5, 5, 5, 5)),), imported=True)
+    for provider, model in (
+        ("anthropic", "claude-sonnet-4-5"),
+        ("openai", "gpt-4o"),
+        ("openai", "gpt-4o-mini"),
+    )
+)
+
+
+class Publisher:
+    """Valkey, and a switch that makes it fail. Remembers what was published."""
+
+    def __init__(self, holds: VersionPublisher) -> None:
+        self._holds = holds
+        self.fails = False
+        self.published: list[int] = []
+
+    async def publish_version(self, organization: str, version: int) -> None:
+        if self.fails:
+            raise StoreUnavailable("Valkey does not answer.")
+        await self._holds.publish_version(organization, version)
+        self.published.append(version)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """Stubs of a server on which the organization `acme` exists."""
+
+    budgets: BudgetServiceAsyncStub
+    catalog: CatalogServiceAsyncStub
+    directory: DirectoryServiceAsyncStub
+    reports: ReportServiceAsyncStub
+    publisher: Publisher
+
+
+@pytest.fixture
+async def service(postgres_url: str, valkey_url: str, key_prefix: str) -> AsyncIterator[Service]:
+    pool = await open_pool(PoolSettings(url=postgres_url, connections_max=4))
+    connection = Connection(valkey_url)
+    async with pool.acquire() as importing:
+        await import_models(importing, "test", lambda: IMPORTED)
+    holds = ValkeyHoldStore(connection, Keys(key_prefix))
+    publisher = Publisher(holds)
+    server = _server(PostgresConfigurationStore(pool), holds, publisher, PostgresLedger(pool))
+    port = server.listen("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stubs = Service(
+            budgets=BudgetServiceStub(channel),
+            catalog=CatalogServiceStub(channel),
+            directory=DirectoryServiceStub(channel),
+            reports=ReportServiceStub(channel),
+            publisher=publisher,
+        )
+        await stubs.directory.CreateOrganization(
+            directory_pb2.CreateOrganizationRequest(
+                organization_id="acme", organization=directory_pb2.Organization(time_zone="Europe/Berlin")
+            )
+        )
+        yield stubs
+    await server.shutdown(drain_s=0, grace_s=0)
+    await connection.close()
+    await close_pool(pool)
+
+
+def _server(
+    store: PostgresConfigurationStore, holds: ValkeyHoldStore, publisher: Publisher, ledger: PostgresLedger
+) -> Server:
+    aliases = GenaiAliases()
+    configurations = Configurations(store, aliases)
+    changes, shared = Changes(store, publisher), SharedCatalogue(configurations.fresh, aliases)
+    organizations = Organizations(changes)
+    budgets = Budgets(changes, ScopeReferences(shared))
+    services = Services(
+        quota=QuotaServiceServicer(),  # type: ignore[abstract]  # answers nothing
+        budgets=BudgetServicer(budgets, Statuses(configurations, holds)),
+        directory=DirectoryServicer(organizations, directory(changes)),
+        catalog=CatalogServicer(Catalogue(changes, shared)),
+        reports=ReportServicer(organizations, ledger),
+    )
+    return build_server(services)
