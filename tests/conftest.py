@@ -19,6 +19,7 @@ from quota_service.embedded import EmbeddedStores
 from quota_service.embedded.ports import free_port as _free_port
 from quota_service.stores.postgres.migrate import migrate
 from tests.support.service import Client, running_service
+from tests.support.stores import Stores, opened
 
 _TEMPLATE = "template_migrated"
 
@@ -108,6 +109,20 @@ async def client(valkey_url: str, postgres_url: str, key_prefix: str) -> AsyncIt
     """A client of a real server that only this test uses, on empty stores."""
     async with running_service(valkey_url, postgres_url, key_prefix) as client:
         yield client
+
+
+@pytest.fixture
+async def other(client: Client, valkey_url: str, postgres_url: str, key_prefix: str) -> AsyncIterator[Client]:
+    """A client of a second server on the stores of `client`'s."""
+    async with running_service(valkey_url, postgres_url, key_prefix) as other:
+        yield other
+
+
+@pytest.fixture
+async def stores(valkey_url: str, postgres_url: str, key_prefix: str) -> AsyncIterator[Stores]:
+    """The stores behind `client`."""
+    async with opened(valkey_url, postgres_url, key_prefix) as stores:
+        yield stores
 
 
 @pytest.fixture

@@ -65,8 +65,16 @@ class Statuses:
     async def get(self, organization: str, budget_id: str, each_value: str) -> Sequence[Status]:
         """One budget's window now: none outside a one-off period. Raises BudgetNotFound, InvalidRequest."""
         plans_ = await self._configurations.get(organization)
-        for _ in range(ATTEMPTS):
-            found, basis = _of_budget(plans_.configuration, budget_id, each_value, self._holds.now_ms())
+        for attempt in range(ATTEMPTS):
+            try:
+                found, basis = _of_budget(plans_.configuration, budget_id, each_value, self._holds.now_ms())
+            except (BudgetNotFound, InvalidRequest):
+                if attempt:
+                    raise
+                # The budget may have just been made or changed: no decision has proven the configuration yet.
+                await self._configurations.fresh(organization)
+                plans_ = await self._configurations.get(organization)
+                continue
             read, plans_ = await self._read(plans_, basis, found)
             if read is not None:
                 return read

@@ -48,8 +48,7 @@ def list_command() -> None:
     if not budgets:
         click.echo("there are no budgets yet")
         return
-    table = output.table("budget", "what counts", "limit", "period", "mode", "name")
-    table.columns[0].no_wrap = True
+    table = output.table("budget", "what counts", "limit", "period", "mode", "name", whole=["budget"])
     for item in budgets:
         table.add_row(
             output.short_id(item.name),

@@ -21,7 +21,6 @@ from quota_service.cli.units import usd_decimal
 from quota_service.cli.zones import fetch_zones
 
 DEFAULT_LIMIT = 50
-UUID_LENGTH = 36
 
 
 def list_reservations(
@@ -70,12 +69,14 @@ def reservations(subject: dict[str, Any], limit: int) -> None:
     if not live:
         click.echo("nothing is held")
         return
-    table = output.table("reservation", "who", "model", "held", "output", "expires in", right=["output"])
+    table = output.table(
+        "reservation", "who", "model", "held", "output", "expires in", right=["output"], whole=["reservation"]
+    )
     now = datetime.now(UTC)
     for item in live:
         table.add_row(
             output.short_id(item.name),
-            tables.subject_text(item.subject),
+            tables.spender_text(item.subject),
             f"{item.provider}/{item.model}",
             tables.amounts_text(item.held),
             f"{item.granted_output_tokens:,} tok",
@@ -158,20 +159,20 @@ def _instant(option: str, written: str | None, zone: str) -> Timestamp | None:
 
 
 def _print_entries(entries: list[report_pb2.LedgerEntry], zone: str, *, more: bool) -> None:
-    columns = ("written", "type", "who", "model", "tokens in", "out", "charged", "remarks", "reservation")
-    table = output.table(*columns, right=("tokens in", "out", "charged"))
+    columns = ("written", "type", "who", "model", "tokens in", "out", "charged", "reservation", "remarks")
+    table = output.table(*columns, right=columns[4:7], whole=(*columns[:2], columns[7]))
     for entry in entries:
         charged = entry.charged.HasField("cost_micros")
         table.add_row(
-            tables.local_time(entry.create_time, zone),
+            tables.local_time(entry.create_time, zone, form="%b %d %H:%M:%S"),
             report_pb2.LedgerEntry.Type.Name(entry.type).removeprefix("TYPE_").lower(),
-            tables.subject_text(entry.subject),
+            tables.spender_text(entry.subject),
             f"{entry.provider}/{entry.model}",
             f"{entry.usage.input_tokens:,}",
             f"{entry.usage.output_tokens:,}",
             f"${usd_decimal(entry.charged.cost_micros)}" if charged else "",
+            f"…{entry.reservation[-12:]}" if entry.reservation else "",
             _remarks(entry),
-            output.short_id(entry.reservation)[-12:],
         )
     output.console().print(table)
     if more:
@@ -182,6 +183,7 @@ def _remarks(entry: report_pb2.LedgerEntry) -> str:
     over = f"${usd_decimal(entry.overrun.cost_micros)} over the hold" if entry.overrun.cost_micros else ""
     remarks = [
         over,
+        f"for {entry.subject.project}" if entry.subject.project else "",
         "late" if entry.late else "",
         "estimated" if entry.usage_estimated else "",
         "degraded" if entry.degraded else "",

@@ -25,19 +25,18 @@ def console() -> Console:
     return Console(width=width, highlight=False, emoji=False, markup=False)
 
 
-def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
-    """An empty table; the columns in `right` are numbers."""
-    result = Table(
-        box=box.SIMPLE_HEAD,
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        pad_edge=False,
-        show_edge=False,
-    )
+def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
+    """An empty table. Columns in `right` are numbers; those and the ones in `whole` are never broken."""
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     numbers = set(right)
+    unbroken = numbers | set(whole)
     for column in columns:
-        result.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+        result.add_column(
+            column,
+            justify="right" if column in numbers else "left",
+            overflow="fold",
+            no_wrap=column in unbroken,
+        )
     return result
 
 

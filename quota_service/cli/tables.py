@@ -73,18 +73,15 @@ def _percent_text(status: types_pb2.BudgetStatus, percent: int) -> str:
 def status_table(statuses: Iterable[types_pb2.BudgetStatus], zones: Zones) -> Table:
     """Where budgets stand."""
     columns = ["budget", "█ spent ▒ held", "spent", "held", "remaining", "limit", "mode", "resets"]
-    table = output.table(*columns, right=columns[2:6])
-    table.columns[0].no_wrap = True
+    table = output.table(*columns, right=columns[2:6], whole=columns[:2])
     for status in statuses:
         meter = METERS.get(status.meter, "")
         name = output.short_id(status.source)
         table.add_row(
             f"{name} [{status.each_value}]" if status.each_value else name,
             bar(status),
-            *(
-                amount_of(meter, value)
-                for value in (status.spent, status.held, status.remaining, status.limit)
-            ),
+            *(amount(meter, value) for value in (status.spent, status.held, status.remaining)),
+            amount_of(meter, status.limit),
             MODES.get(status.mode, ""),
             resets(status, zones),
         )
@@ -126,6 +123,11 @@ def amounts_text(amounts: types_pb2.Amounts) -> str:
     if amounts.HasField("requests"):
         parts.append(f"{compact(amounts.requests)} req")
     return ", ".join(parts) or "nothing"
+
+
+def spender_text(subject: types_pb2.Subject) -> str:
+    """Who spends, as short as it can be told apart: `engineering/ada`."""
+    return "/".join(filter(None, (subject.team, subject.user or subject.api_key))) or "nobody in particular"
 
 
 def subject_text(subject: types_pb2.Subject) -> str:

@@ -8,8 +8,10 @@ from decimal import Decimal
 MICROS_PER_USD = 1_000_000
 LARGEST_AMOUNT = 900_000_000_000_000
 
-_NUMBER = re.compile(r"[+-]?(\d[\d_]*)(\.\d+)?([eE][+-]?\d{1,2})?")
-_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)?")
+MOST_CHARACTERS = 25  # of a number: arithmetic on it is then exact
+
+_NUMBER = re.compile(r"[+-]?(\d[\d_]*)(\.\d+)?([eE][+-]?\d{1,2})?", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)?", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -17,6 +19,8 @@ def parse_decimal(text: str) -> Decimal:
     """A number such as `2000`, `0.15` or `5_000_000`. Raises `ValueError` with what is wrong."""
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{text!r} is not a number{_number_hint(text)}")
+    if len(text) > MOST_CHARACTERS:
+        raise ValueError(f"{text[:MOST_CHARACTERS]}… has too many digits")
     return Decimal(text)
 
 

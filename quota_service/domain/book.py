@@ -39,7 +39,8 @@ class Book:
     # --- verbs ---
 
     def authorize(self, command: commands.Authorize, now_ms: int) -> commands.AuthorizeAnswer:
-        if (refusal := self._begin(command.basis, now_ms)) is not None:
+        writes = not (command.refused or command.dry_run)
+        if (refusal := self._begin(command.basis, now_ms, writes=writes)) is not None:
             return refusal
         if (known := self._known(command.hold, now_ms)) is not None:
             return known
@@ -156,7 +157,7 @@ class Book:
         return commands.Recorded(now_ms=now_ms, counters=self._counters(command.hold.windows))
 
     def inspect(self, command: commands.Inspect, now_ms: int) -> commands.InspectAnswer:
-        if (refusal := self._begin(command.basis, now_ms)) is not None:
+        if (refusal := self._begin(command.basis, now_ms, writes=False)) is not None:
             return refusal
         return commands.Inspected(now_ms=now_ms, counters=self._counters(command.windows))
 
@@ -169,12 +170,15 @@ class Book:
 
     # --- parts ---
 
-    def _begin(self, basis: commands.Basis, now_ms: int) -> commands.Stale | commands.OutsideBasis | None:
+    def _begin(
+        self, basis: commands.Basis, now_ms: int, *, writes: bool = True
+    ) -> commands.Stale | commands.OutsideBasis | None:
         if basis.version < self.version:
             return commands.Stale(now_ms=now_ms, version=self.version)
         if now_ms < basis.from_ms or (basis.until_ms is not None and now_ms >= basis.until_ms):
             return commands.OutsideBasis(now_ms=now_ms)
-        self.version = basis.version
+        if writes:
+            self.version = basis.version
         self.expire(now_ms)
         return None
 

@@ -61,6 +61,11 @@ def key_of_extend(reservation: str, request_id: str) -> str:
     return f"{reservation}/extend/{request_id}"
 
 
+def key_of_longer(reservation: str, expire_ms: int) -> str:
+    """An Extend without a request id: it only adds time, and never to the same end twice."""
+    return f"{reservation}/extend-until/{expire_ms}"
+
+
 def key_of_end(reservation: str) -> str:
     return f"{reservation}/end"
 

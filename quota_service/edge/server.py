@@ -11,7 +11,6 @@ import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, quota_pb2, report_pb2
 from quota.v1.budget_pb2_grpc import BudgetServiceServicer
@@ -19,6 +18,7 @@ from quota.v1.catalog_pb2_grpc import CatalogServiceServicer
 from quota.v1.directory_pb2_grpc import DirectoryServiceServicer
 from quota.v1.quota_pb2_grpc import QuotaServiceServicer
 from quota.v1.report_pb2_grpc import ReportServiceServicer
+from quota_service.edge import reflection
 from quota_service.edge.calls import CallSettings, Method, surrounded
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -120,7 +120,8 @@ def build_server(services: Services, settings: ServerSettings | None = None) -> 
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     if settings.reflection:
-        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        files = [descriptor.file for descriptor, _ in services.by_descriptor()]
+        reflection.enable(server, (*names, health.SERVICE_NAME), (*files, health_pb2.DESCRIPTOR))
     return Server(server, health_servicer, names)
 
 

@@ -24,13 +24,6 @@ from tests.integration.postgres_lives import Life, a_hold
 
 
 @pytest.fixture
-async def pool(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
-    pool = await open_pool(PoolSettings(url=postgres_url))
-    yield pool
-    await close_pool(pool)
-
-
-@pytest.fixture
 async def empty_url(postgres_url: str) -> AsyncIterator[str]:
     name = urlsplit(postgres_url).path.removeprefix("/") + "_empty"
     connection = await asyncpg.connect(postgres_url)
@@ -109,6 +102,12 @@ async def test_partitions_reach_from_the_previous_month_to_three_ahead(pool: asy
     assert {f"ledger_entries_{month}" for month in months} <= names
 
 
+async def test_partitions_made_by_several_servers_at_once_are_made_once(pool: asyncpg.Pool) -> None:
+    make = "SELECT ensure_ledger_partitions('2031-06-01')"
+
+    assert sum(await asyncio.gather(*(pool.fetchval(make) for _ in range(8)))) == 5
+
+
 async def test_new_partitions_are_append_only_and_indexed(pool: asyncpg.Pool) -> None:
     await pool.execute("SELECT ensure_ledger_partitions('2030-01-01')")
 
@@ -122,27 +121,28 @@ async def test_new_partitions_are_append_only_and_indexed(pool: asyncpg.Pool) ->
 
 FILL = """
 INSERT INTO ledger_keys (organization, key, content_hash, entry_id, create_time)
-SELECT 'o' || n % 20, n || '/hold', '', n, now() FROM generate_series(1, 20000) n;
-INSERT INTO open_holds SELECT 'o' || n % 20, n::text, '{}', 0, now() FROM generate_series(1, 20000) n;
+SELECT 'o' || n % 20, n || '/hold', '', n, now() FROM generate_series(1, 5000) n;
+INSERT INTO open_holds SELECT 'o' || n % 20, n::text, '{}', 0, now() FROM generate_series(1, 5000) n;
 INSERT INTO organizations SELECT 'o' || n, '{}', 1, 1, 1 FROM generate_series(0, 19) n;
-INSERT INTO resources SELECT 'o' || n % 20, 'api_key', n::text, '{}', n FROM generate_series(1, 10000) n;
-INSERT INTO resources SELECT 'o' || n % 20, 'user', n::text, '{}', n FROM generate_series(10001, 20000) n;
+INSERT INTO resources SELECT 'o' || n % 20, 'api_key', n::text, '{}', n FROM generate_series(1, 2500) n;
+INSERT INTO resources SELECT 'o' || n % 20, 'user', n::text, '{}', n FROM generate_series(2501, 5000) n;
 """
 COPIES = """
 INSERT INTO ledger_entries SELECT (jsonb_populate_record(e, jsonb_build_object(
     'id', n, 'organization', 'o' || n % 20, 'reservation', n::text))).*
-FROM ledger_entries e, generate_series(1, 20000) n WHERE e.id = (SELECT min(id) FROM ledger_entries);
+FROM ledger_entries e, generate_series(1, 5000) n WHERE e.id = (SELECT min(id) FROM ledger_entries);
 """
 NO_FILTER = ["", "", "", "", "", "", "", "{}", "[]", None, None]
 HOT: list[tuple[str, str, list[Any], str]] = [
-    ("ledger", "list_entries", ["o1", *NO_FILTER, 15_000, 50], "Index Scan using ledger_entries_2"),
+    ("ledger", "list_entries", ["o1", *NO_FILTER, 4_000, 50], "Index Scan using ledger_entries_2"),
     ("ledger", "list_entries_of_reservation", ["o1", "41", *NO_FILTER[1:], None, 50], "reservation"),
     ("ledger", "entries_of_reservation", ["o1", "41"], "reservation"),
     ("ledger", "find_entry", ["o1", "41/hold"], "_pkey"),
     ("ledger", "key_hashes", [["o1"], ["41/hold"]], "_pkey"),
-    ("configuration", "changed_resources", ["o1", 19_990], "resources_by_version"),
-    ("configuration", "get_resource", ["o1", "user", "10041"], "resources_pkey"),
-    ("configuration", "list_resources", ["o1", "user", "10041", 10], "resources_pkey"),
+    ("ledger", "change_open_holds", [["o1"], ["41"], [None], [None], [None], [False]], "open_holds_pkey"),
+    ("configuration", "changed_resources", ["o1", 4_990], "resources_by_version"),
+    ("configuration", "get_resource", ["o1", "user", "2541"], "resources_pkey"),
+    ("configuration", "list_resources", ["o1", "user", "2541", 10], "resources_pkey"),
     ("configuration", "organization_of_key", ["41"], "resources_api_key"),
 ]
 
@@ -150,9 +150,8 @@ HOT: list[tuple[str, str, list[Any], str]] = [
 @pytest.fixture
 async def filled(pool: asyncpg.Pool) -> asyncpg.Pool:
     await PostgresLedger(pool).write(Life(a_hold()).entries)
-    await pool.execute(FILL)
-    await pool.execute(COPIES)
-    await pool.execute("VACUUM ANALYZE")
+    for statements in (FILL, COPIES, "VACUUM ANALYZE"):
+        await pool.execute(statements, timeout=60)
     return pool
 
 
@@ -165,11 +164,3 @@ async def test_the_hot_queries_use_indexes(filled: asyncpg.Pool) -> None:
         assert not [line for line in scanned if "rows=1 " not in line and "rows=0 " not in line], (
             f"{name}:\n{plan}"
         )
-
-
-async def test_writing_uses_indexes(filled: asyncpg.Pool) -> None:
-    holds: list[Any] = [["o1"], ["41"], [None], [None], [None], [False]]
-    plan = "\n".join(
-        row[0] for row in await filled.fetch(f"EXPLAIN {sql.load('ledger')['change_open_holds']}", *holds)
-    )
-    assert "Seq Scan on open_holds" not in plan, plan

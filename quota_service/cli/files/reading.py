@@ -155,10 +155,16 @@ class Value:
             self.problems.add(
                 self.key_place(key),
                 f"{self.path}: {message}" if self.path else message,
-                did_you_mean(key, known) or f"known keys: {', '.join(known)}",
+                _key_hint(key, known),
             )
             del result[key]
         return result
+
+
+def _key_hint(key: str, known: tuple[str, ...]) -> str:
+    if key.isdecimal():
+        return "write large numbers without commas, such as 5_000_000"
+    return did_you_mean(key, known) or f"known keys: {', '.join(known)}"
 
 
 def _whole_characters(text: str) -> str:

@@ -148,8 +148,8 @@ def _print_denials(console: Console, report: Report) -> None:
     console.print(table)
     if sums.asked_again:
         click.echo(
-            f"{sums.not_needed:,} of {output.counted(sums.asked_again, 'denial')} by budgets were due to the size of"
-            " the hold: the actual usage would have fitted at that moment"
+            f"{sums.not_needed:,} of {output.counted(sums.asked_again, 'denial')} by budgets were due to"
+            " the size of the hold: the actual usage would have fitted at that moment"
         )
 
 

@@ -31,7 +31,6 @@ async def import_models(
             await connection.execute(
                 _SQL["insert_models"], *(list(column) for column in zip(*rows, strict=True))
             )
-            await connection.execute(_SQL["lock_organizations"])
             raised = await connection.fetch(_SQL["raise_versions"])
             await connection.execute(_SQL["finish_import"], fingerprint)
             return {row["id"]: row["version"] for row in raised}

@@ -241,7 +241,9 @@ def encode_rates(rates: tuple[Rate, ...]) -> bytes:
 def encode_places(
     keys: Keys, organization: str, windows: tuple[WindowRef, ...], counted: tuple[bool, ...]
 ) -> bytes:
-    """Where a hold counts. `counted`: which windows bound the number of their `each` values."""
+    """Where a hold counts. `counted`: in which windows a new `each` value is to be counted: those that bound
+    their number, or any where that is not known.
+    """
     return pack(
         [
             (
@@ -279,6 +281,7 @@ def recorded(draft: Hold, record: EventRecord, content_hash: str) -> Hold:
     return replace(
         draft,
         state=State.COMMITTED,
+        granted_output_tokens=0,
         held=NOTHING,
         charged=record.charged,
         charged_pico=record.pico,

@@ -48,6 +48,8 @@ class ValkeyEventLog:
         hold_key = self._keys.hold(organization, entry.hold.reservation)
         if not entry.hold.idempotency_key:
             return hold_key, self._keys.record(organization, entry.key)
+        if entry.late:  # the key has been forgotten since the end, or is about to be; by now it may be another's
+            return (hold_key,)
         return hold_key, self._keys.idempotency(organization, entry.hold.idempotency_key)
 
 
@@ -94,8 +96,10 @@ def _key(type_: EntryType, record: EventRecord, hold: Hold, body: Body) -> str:
     match type_:
         case EntryType.HOLD:
             return ledger.key_of_hold(hold.reservation)
+        case EntryType.EXTEND if body.request_id:
+            return ledger.key_of_extend(hold.reservation, body.request_id)
         case EntryType.EXTEND:
-            return ledger.key_of_extend(hold.reservation, body.request_id or str(record.at_ms))
+            return ledger.key_of_longer(hold.reservation, hold.expire_ms)
         case EntryType.COMMIT if record.late:
             return ledger.key_of_late(hold.reservation, 0 if record.final else hold.late_parts)
         case EntryType.COMMIT if not record.final:

@@ -196,7 +196,7 @@ class ValkeyHoldStore:
             codec.pack(command.charged),
             command.cost_pico,
             doc,
-            codec.encode_places(self._keys, organization, draft.windows, (False,) * len(draft.windows)),
+            codec.encode_places(self._keys, organization, draft.windows, (True,) * len(draft.windows)),
             "1" if command.late else "0",
             "COMMIT" if command.late else "RECORD",
             codec.encode_body(body),
@@ -251,7 +251,7 @@ class ValkeyHoldStore:
 
     async def restore(self, hold: Hold) -> None:
         organization = hold.organization
-        places = codec.encode_places(self._keys, organization, hold.windows, (False,) * len(hold.windows))
+        places = codec.encode_places(self._keys, organization, hold.windows, (True,) * len(hold.windows))
         arguments = (codec.encode_document(hold), places, codec.encode_live(hold), REMEMBER_MS)
         await self._run_on_hold(scripts.RESTORE, organization, hold.reservation, arguments)
 

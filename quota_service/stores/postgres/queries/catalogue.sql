@@ -9,12 +9,9 @@ DELETE FROM imported_models;
 INSERT INTO imported_models (provider, model, document)
 SELECT provider, model, document::jsonb FROM unnest($1::text[], $2::text[], $3::text[]) AS new (provider, model, document);
 
--- name: lock_organizations
--- Before their versions are drawn, so that no change under way ends with a higher one that does not know the import.
-SELECT id FROM organizations ORDER BY id FOR UPDATE;
-
 -- name: raise_versions
--- The import changes every organization's configuration.
+-- The import changes every organization's configuration. A change under way is waited for, and the version drawn again
+-- afterwards: so it is the higher one.
 WITH raised AS (UPDATE organizations SET version = nextval('configuration_versions') RETURNING id, version)
 SELECT id, version, pg_notify('quota_configuration', id) FROM raised;
 

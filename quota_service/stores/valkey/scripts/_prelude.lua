@@ -119,13 +119,14 @@ local function write_window(place, window, existed)
   end
 end
 
--- Adds to every window of a hold that is still kept: one that ended long ago is the ledger's alone. Returns the packed windows after.
+-- Adds to every window of a hold that is still kept: one that ended long ago is the ledger's alone. Returns the packed windows after,
+-- false for those that are not there.
 local function move(places, now, spent, held, holds, overrun)
   local after = {}
   for i, place in ipairs(places) do
-    after[i] = false
+    local raw = redis.call('GET', place[2])
+    after[i] = raw
     if place[1] == 0 or now < place[1] + OUTLIVE_MS then
-      local raw = redis.call('GET', place[2])
       local window = unpack_window(raw)
       window[1] = plus(window[1], spent, 1)
       window[2] = plus(window[2], held, 1)
@@ -206,6 +207,10 @@ local function finish(hold, state, type, now, body)
   return rest, after, emit(type, now, hold, nothing(), nothing(), 0, false, true, body)
 end
 
+local function due_remain(now)
+  return #redis.call('ZRANGEBYSCORE', HOLDS, '-inf', int(now), 'LIMIT', 0, 1) > 0
+end
+
 -- Retires at most `limit` due holds; returns how many.
 local function retire(now, limit)
   local due = redis.call('ZRANGEBYSCORE', HOLDS, '-inf', int(now), 'LIMIT', 0, limit)
@@ -217,20 +222,14 @@ local function retire(now, limit)
       redis.call('ZREM', HOLDS, key)
     end
   end
+  if #due > 0 then remember(now) end
   return #due
 end
 
-local function due_remain(now)
-  return #redis.call('ZRANGEBYSCORE', HOLDS, '-inf', int(now), 'LIMIT', 0, 1) > 0
-end
-
--- The hold of KEYS[4], retired first if its time is over.
-local function read_own_hold(now)
-  local hold = read_hold(KEYS[4])
-  if hold and hold.state == 'HELD' and now >= hold.expire then
-    finish(hold, 'EXPIRED', 'EXPIRE', now, '')
-  end
-  return hold
+-- Retires what is due, as far as one caller can be asked to. Returns whether nothing due remains: only then may a script decide on, or
+-- report, what is held.
+local function retire_all(now)
+  return retire(now, DUE_PER_SCRIPT) < DUE_PER_SCRIPT or not due_remain(now)
 end
 
 -- Prices ----------------------------------------------------------------------------------------------------------------------

@@ -8,21 +8,23 @@
 --       REFUSED, now
 --       DENIED, now, next expiry (0 none), full terms (msgpack positions from 0), windows...
 --       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now
-local intent, dry = ARGV[4], ARGV[4] == 'dry'
+local intent = ARGV[4]
 
 local now, refusal = check_basis(ARGV[1], ARGV[2], ARGV[3])
 if refusal then return refusal end
 
-if not dry then
+if intent == 'hold' then
   remember(now, ARGV[1])
-  retire(now, DUE_PER_SCRIPT)
+  if not retire_all(now) then return {CODE.SWEEP, now} end
+elseif due_remain(now) then
+  return {CODE.SWEEP, now}
 end
 
 local known = redis.call('GET', KEYS[4])
 if known then
   local hash, key = string.match(known, '^(%S+) (.+)$')
   local hold = read_hold(key)
-  if hold and (hold.state ~= 'HELD' or now >= hold.expire) then return {CODE.ENDED, now} end
+  if hold and hold.state ~= 'HELD' then return {CODE.ENDED, now} end
   if hold and hash ~= ARGV[5] then return {CODE.CONFLICT, now} end
   if hold then return {CODE.REPLAYED, now, hold.doc, hold.packed, unpack(read_windows(hold.windows))} end
 end
@@ -48,15 +50,11 @@ for i, term in ipairs(terms) do
 end
 
 if denied or #full > 0 then
-  if due_remain(now) then return {CODE.SWEEP, now} end
   local first = redis.call('ZRANGE', HOLDS, 0, 0, 'WITHSCORES')
   return {CODE.DENIED, now, tonumber(first[2]) or 0, cmsgpack.pack(full), unpack(raw)}
 end
 
-if dry then
-  if due_remain(now) then return {CODE.SWEEP, now} end
-  return {CODE.OK, now, 0, '', unpack(raw)}
-end
+if intent == 'dry' then return {CODE.OK, now, 0, '', unpack(raw)} end
 
 local hold = {
   key = KEYS[5], doc = ARGV[9], state = 'HELD', create = now, expire = now + tonumber(ARGV[6]), ended = 0, granted = tonumber(ARGV[8]),

@@ -5,14 +5,14 @@
 --       6 body for the ledger
 -- Reply OK, now, doc, live, charged, returned, overrun (msgpack each), late: 1 | 0, event id, event, windows after...
 --       REPLAYED, now, doc, live, charged, returned, overrun, late, '', '', windows...
---       UNKNOWN, now | CONFLICT, now | TOO_LARGE, now | PRICE_REFUSED, now
+--       UNKNOWN, now | SWEEP, now | CONFLICT, now | TOO_LARGE, now | PRICE_REFUSED, now
 local now = read_meta()
 local usage, keep_open = cmsgpack.unpack(ARGV[1]), ARGV[3] == '1'
 
-retire(now, DUE_PER_SCRIPT)
-local hold = read_own_hold(now)
-remember(now)
+if not retire_all(now) then return {CODE.SWEEP, now} end
+local hold = read_hold(KEYS[4])
 if not hold then return {CODE.UNKNOWN, now} end
+remember(now)
 
 local function reply(code, charged, returned, overrun, late, event, windows)
   return {

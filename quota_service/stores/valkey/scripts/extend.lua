@@ -3,16 +3,16 @@
 -- KEYS  1 meta  2 holds  3 events  4 hold   (the windows are named by the hold and share the slot)
 -- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 request id ('' none)  5 content hash  6 ttl_ms (0 none)  7 additional output tokens
 --       8 terms of the hold's windows, in their order (msgpack): {{ceilings, blocks}, ...}  9 body for the ledger
--- Reply OK, now, doc, live, event id, event, windows after...
+-- Reply OK, now, doc, live, event id, event, windows after...     (nothing changed: event id '', event '')
 --       REPLAYED, now, doc, live, '', '', windows...
 --       DENIED, now, next expiry (0 none), windows...
 --       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now | UNKNOWN, now | TOO_LARGE, now
 local now, refusal = check_basis(ARGV[1], ARGV[2], ARGV[3])
 if refusal then return refusal end
 remember(now, ARGV[1])
-retire(now, DUE_PER_SCRIPT)
+if not retire_all(now) then return {CODE.SWEEP, now} end
 
-local hold = read_own_hold(now)
+local hold = read_hold(KEYS[4])
 if not hold then return {CODE.UNKNOWN, now} end
 if hold.state ~= 'HELD' then return {CODE.ENDED, now} end
 
@@ -32,11 +32,12 @@ local before = remaining(hold)
 local held = {micros(pico), input + granted, 1}
 local more = plus(beyond(held, hold.charged), before, -1)
 
-local raw, windows, denied = {}, {}, false
-for i, term in ipairs(cmsgpack.unpack(ARGV[8])) do
-  raw[i] = redis.call('GET', hold.windows[i][2])
+local terms, raw, windows, denied = cmsgpack.unpack(ARGV[8]), {}, {}, false
+for i, place in ipairs(hold.windows) do
+  raw[i] = redis.call('GET', place[2])
   windows[i] = unpack_window(raw[i])
   if not is_nothing(more) then
+    local term = terms[i]
     local short = short_meters(windows[i], more, term[1])
     if term[2] then
       denied = denied or #short > 0
@@ -46,18 +47,18 @@ for i, term in ipairs(cmsgpack.unpack(ARGV[8])) do
   end
 end
 if denied then
-  if due_remain(now) then return {CODE.SWEEP, now} end
   local first = redis.call('ZRANGE', HOLDS, 0, 0, 'WITHSCORES')
   return {CODE.DENIED, now, tonumber(first[2]) or 0, unpack(raw)}
 end
 
-local ttl = tonumber(ARGV[6])
-if ttl > 0 then
-  hold.expire = math.min(hold.create + LIFETIME_MS, math.max(hold.expire, now + ttl))
-  redis.call('ZADD', HOLDS, int(hold.expire), hold.key)
+local ttl, expire = tonumber(ARGV[6]), hold.expire
+if ttl > 0 then expire = math.min(hold.create + LIFETIME_MS, math.max(expire, now + ttl)) end
+if ARGV[4] == '' and expire == hold.expire and is_nothing(more) then
+  return {CODE.OK, now, hold.doc, hold.packed, '', '', unpack(raw)}
 end
-hold.granted, hold.held = granted, held
+hold.expire, hold.granted, hold.held = expire, granted, held
 write_hold(hold)
+redis.call('ZADD', HOLDS, int(expire), hold.key)
 if ARGV[4] ~= '' then redis.call('HSET', hold.key, request, ARGV[5]) end
 local after = {}
 for i, window in ipairs(windows) do

@@ -4,7 +4,7 @@
 -- ARGV  1 version  2 content hash  3 charged (msgpack)  4 pico  5 doc  6 windows (msgpack)  7 late: 1 | 0  8 event type: RECORD | COMMIT
 --       9 body for the ledger
 -- Reply OK, now, event id, event, windows after...
---       REPLAYED, now | STALE, now, version | CONFLICT, now
+--       REPLAYED, now | STALE, now, version | SWEEP, now | CONFLICT, now
 local now, refusal = check_basis(ARGV[1], '0', '')
 if refusal then return refusal end
 remember(now, ARGV[1])
@@ -12,7 +12,7 @@ remember(now, ARGV[1])
 local known = redis.call('GET', KEYS[4])
 if known then return {known == ARGV[2] and CODE.REPLAYED or CODE.CONFLICT, now} end
 
-retire(now, DUE_PER_SCRIPT)
+if not retire_all(now) then return {CODE.SWEEP, now} end
 local charged, pico, late = cmsgpack.unpack(ARGV[3]), tonumber(ARGV[4]), ARGV[7] == '1'
 redis.call('SET', KEYS[4], ARGV[2])
 local after = move(cmsgpack.unpack(ARGV[6]), now, charged, nothing(), 0, nothing())

@@ -4,12 +4,12 @@
 -- ARGV  1 body for the ledger
 -- Reply OK, now, doc, live, returned (msgpack), event id, event, windows after...
 --       REPLAYED, now, doc, live, nothing (msgpack), '', '', windows...
---       UNKNOWN, now
+--       UNKNOWN, now | SWEEP, now
 local now = read_meta()
-retire(now, DUE_PER_SCRIPT)
-local hold = read_own_hold(now)
-remember(now)
+if not retire_all(now) then return {CODE.SWEEP, now} end
+local hold = read_hold(KEYS[4])
 if not hold then return {CODE.UNKNOWN, now} end
+remember(now)
 if hold.state ~= 'HELD' then
   return {CODE.REPLAYED, now, hold.doc, hold.packed, cmsgpack.pack(nothing()), '', '', unpack(read_windows(hold.windows))}
 end

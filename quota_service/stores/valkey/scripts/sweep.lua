@@ -4,6 +4,4 @@
 -- ARGV  1 at most how many
 -- Reply OK, now, retired
 local now = read_meta()
-local retired = retire(now, tonumber(ARGV[1]))
-if retired > 0 then remember(now) end
-return {CODE.OK, now, retired}
+return {CODE.OK, now, retire(now, tonumber(ARGV[1]))}

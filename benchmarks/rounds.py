@@ -1,0 +1,108 @@
+"""Rounds of calls, one kind after the other and again: what slows the machine slows them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+from typing import NamedTuple, TypeVar
+
+from benchmarks import scenario
+from benchmarks.load import Call, Run, Target, drive
+from benchmarks.processes import cpu_seconds
+from benchmarks.trivial import METHOD
+
+SETTLE_S = 0.15
+"""After each round, so that what it left to be written to the ledger is not the next one's burden."""
+
+
+class Kind(StrEnum):
+    """What is measured."""
+
+    TRIVIAL = "trivial"
+    AUTHORIZE = "Authorize"
+    COMMIT = "Commit"
+    PAIR = "Authorize + Commit"
+
+
+class Pids(NamedTuple):
+    """The processes of the service: the server, and its stores."""
+
+    server: int
+    stores: tuple[int, ...]
+
+
+class Round(NamedTuple):
+    """One round of one kind. Processor seconds are `None` where the system does not tell."""
+
+    run: Run
+    server_cpu_s: float | None
+    stores_cpu_s: float | None
+
+
+Cycle = Mapping[Kind, Round]
+Checked = TypeVar("Checked")
+
+
+class Rounds:
+    """Measures a service and a trivial server beside it."""
+
+    def __init__(self, service: Target, trivial: Target, pids: Pids, trivial_pid: int) -> None:
+        self._authorize = service.method(scenario.AUTHORIZE)
+        self._commit = service.method(scenario.COMMIT)
+        self._trivial = trivial.method(METHOD)
+        self._pids = pids
+        self._trivial_pid = trivial_pid
+        self._requests = scenario.authorize_requests()
+
+    async def cycle(self, *, in_flight: int, seconds: float) -> Cycle:
+        """One round of each kind. The Commits are those of what the Authorizes before them were granted."""
+
+        async def measure(call: Call, requests: Iterator[bytes], pids: Pids = self._pids) -> Round:
+            return await _measured(call, requests, pids, in_flight, seconds)
+
+        trivial = await measure(self._trivial, self._requests, Pids(self._trivial_pid, ()))
+        authorized = await measure(self._authorize, self._requests)
+        names = _checked(authorized, scenario.granted)
+        committed = await measure(self._commit, map(scenario.commit_request, names))
+        _checked(committed, scenario.in_ledger)
+        paired = await measure(self._pair, self._requests)
+        _checked(paired, scenario.in_ledger)
+        return {
+            Kind.TRIVIAL: trivial,
+            Kind.AUTHORIZE: authorized,
+            Kind.COMMIT: committed,
+            Kind.PAIR: paired,
+        }
+
+    async def _pair(self, request: bytes) -> bytes:
+        reservation = scenario.granted(await self._authorize(request))
+        return await self._commit(scenario.commit_request(reservation))
+
+
+async def _measured(
+    call: Call, requests: Iterator[bytes], pids: Pids, in_flight: int, seconds: float
+) -> Round:
+    server_before, stores_before = cpu_seconds([pids.server]), cpu_seconds(pids.stores)
+    run = await drive(call, requests, in_flight=in_flight, seconds=seconds)
+    await asyncio.sleep(SETTLE_S)
+    return Round(
+        run,
+        _difference(cpu_seconds([pids.server]), server_before),
+        _difference(cpu_seconds(pids.stores), stores_before),
+    )
+
+
+def _difference(after: float | None, before: float | None) -> float | None:
+    return None if after is None or before is None else after - before
+
+
+def _checked(round_: Round, check: Callable[[bytes], Checked]) -> list[Checked]:
+    """Every answer looked at, which is done after the round, because it takes time."""
+    found = []
+    for answer in round_.run.answers:
+        try:
+            found.append(check(answer))
+        except scenario.WrongAnswer as error:
+            round_.run.failures.append(str(error))
+    return found

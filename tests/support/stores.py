@@ -1,0 +1,67 @@
+"""Looks into the stores behind a server, to see that something changed nothing, and makes them forget."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import asyncpg
+import redis.asyncio
+
+_TABLES = ("ledger_entries", "ledger_keys", "window_balances", "open_holds")
+
+
+class Stores:
+    """The keys of one server in Valkey, and its database."""
+
+    def __init__(self, valkey: redis.asyncio.Redis, database: asyncpg.Connection, prefix: str) -> None:
+        self.valkey = valkey
+        self._database = database
+        self._prefix = prefix
+
+    async def keys(self, part: str = "") -> list[bytes]:
+        """The keys that contain a text."""
+        pattern = f"{self._prefix}/*{part}*"
+        return sorted([key async for key in self.valkey.scan_iter(match=pattern, count=1000)])
+
+    async def snapshot(self) -> dict[str, object]:
+        """Everything that Valkey and the ledger hold, once nothing is on its way between them.
+
+        Left out: the time last seen, which moves by itself, and how long keys are kept.
+        """
+        await self.drained()
+        found: dict[str, object] = {}
+        for key in await self.keys():
+            if key.endswith(b"}/meta"):
+                found[key.decode()] = await self.valkey.hget(key, "version")
+            else:
+                found[key.decode()] = await self.valkey.dump(key)
+        for table in _TABLES:
+            found[table] = await self._database.fetch(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4")
+        return found
+
+    async def drained(self) -> None:
+        """Waits until every event is in the ledger."""
+        async with asyncio.timeout(15):
+            while await self._waiting():
+                await asyncio.sleep(0.01)
+
+    async def forget(self, reservation: str) -> None:
+        """Makes Valkey forget a reservation that the ledger knows."""
+        await self.drained()
+        keys = await self.keys(f"hold/{reservation.rpartition('/')[2]}")
+        assert await self.valkey.delete(*keys) == 1
+
+    async def _waiting(self) -> int:
+        return sum([await self.valkey.xlen(key) for key in await self.keys("events")])
+
+
+@contextlib.asynccontextmanager
+async def opened(valkey_url: str, postgres_url: str, prefix: str) -> AsyncIterator[Stores]:
+    database = await asyncpg.connect(postgres_url)
+    try:
+        async with contextlib.aclosing(redis.asyncio.from_url(valkey_url)) as valkey:
+            yield Stores(valkey, database, prefix)
+    finally:
+        await database.close()
