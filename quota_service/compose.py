@@ -64,6 +64,7 @@ class Parts:
     upkeep: Upkeep
     tracked: Tracked
     pool: asyncpg.Pool
+    warm: Callable[[], Awaitable[None]]
 
 
 def migrate(settings: Settings) -> None:
@@ -103,7 +104,7 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     async with _composed(settings) as parts:
         address = _listen(parts.server, settings.address)
         await parts.server.start()
-        work = asyncio.gather(parts.writer.run(), parts.upkeep.run(), _daily(parts.pool))
+        work = asyncio.gather(parts.writer.run(), parts.upkeep.run(), _daily(parts.pool), parts.warm())
         try:
             yield address
         finally:
@@ -192,6 +193,7 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Par
         ),
         tracked=tracked,
         pool=pool,
+        warm=lambda: asyncio.to_thread(aliases.warm),
     )
 
 

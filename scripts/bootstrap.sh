@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 venv=.venv
 stamp=$venv/.installed
+# pip wants a home for its cache, even where the user has none.
+export HOME="${HOME:-$PWD/$venv}"
 
 fail() {
     printf '%s\n' "$@" >&2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
@@ -16,8 +17,13 @@ from quota_service.application.requests import AuthorizeRequest, AuthorizeResult
 from quota_service.application.statuses import ATTEMPTS, statuses, statuses_of_hold
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands
+from quota_service.domain.admission import count_blocked, short_meters
+from quota_service.domain.amounts import Amounts
+from quota_service.domain.budget import Mode
+from quota_service.domain.commands import Counters, Term
 from quota_service.domain.decision import Reason, Violation, retry_after_ms
 from quota_service.domain.errors import (
+    AlreadyExists,
     FieldProblem,
     IdempotencyConflict,
     InvalidRequest,
@@ -27,7 +33,6 @@ from quota_service.domain.errors import (
 )
 from quota_service.domain.pricing import output_tokens, own_price_allowed
 from quota_service.domain.reservation import Hold, demand
-from quota_service.domain.subject import SubjectFault
 
 
 class Intent(NamedTuple):
@@ -79,21 +84,18 @@ class Authorization:
                 case commands.OutsideBasis():
                     pass
                 case commands.Refused():
-                    if not await self._registered(plans, intent, request):
+                    if intent.refused or not await self._registered(intent):
                         return _refused(organization, plans, intent)
                     plans = await self._configurations.get(organization)
                 case _:
                     return self._result(organization, plans, intent, request, answer)
         raise StoreUnavailable("The configuration changes faster than a decision can be made.")
 
-    async def _registered(self, plans: Plans, intent: Intent, request: AuthorizeRequest) -> bool:
-        """Whether the request was refused for unknown names only, and they have been registered meanwhile."""
-        unknown = [problem for problem in intent.plan.problems if problem.fault is SubjectFault.UNKNOWN]
-        wanted = plans.configuration.organization.create_unknown_subjects and not request.validate_only
-        if not wanted or not unknown or len(unknown) != len(intent.plan.problems):
-            return False
-        version = await self._registration.register(intent.plan.subject)
-        if version is None:
+    async def _registered(self, intent: Intent) -> bool:
+        """Registers the names that the directory does not know, unless another organization has the key."""
+        try:
+            version = await self._registration.register(intent.plan.subject)
+        except AlreadyExists:
             return False
         await self._configurations.at_least(intent.plan.subject.organization, version)
         return True
@@ -154,8 +156,8 @@ def _intent(plans: Plans, request: AuthorizeRequest, now_ms: int, reservation: s
         idempotency_key=request.idempotency_key,
         content_hash=content,
         subject=plan.subject,
-        provider=plan.facts.provider,
-        model=plan.facts.model,
+        provider=request.provider,
+        model=request.model,
         requested_model=request.model,
         rates=moment.card.rates if moment.card else (),
         caller_priced=model is not None and model.caller_priced,
@@ -196,12 +198,14 @@ def _priced(intent: Intent, request: AuthorizeRequest) -> Intent:
 
 
 def _command(intent: Intent, request: AuthorizeRequest) -> commands.Authorize:
+    """Unknown names are registered before anything is held; `validate_only` answers as if they were."""
+    refused = intent.refused or (intent.plan.registers and not request.validate_only)
     return commands.Authorize(
         basis=intent.moment.basis,
         hold=intent.hold,
         ttl_ms=request.ttl_ms,
-        terms=() if intent.refused else intent.moment.terms,
-        refused=intent.refused,
+        terms=() if refused else intent.moment.terms,
+        refused=refused,
         dry_run=request.validate_only,
     )
 
@@ -209,7 +213,7 @@ def _command(intent: Intent, request: AuthorizeRequest) -> commands.Authorize:
 def _refused(organization: str, plans: Plans, intent: Intent) -> AuthorizeResult:
     if intent.error is not None:
         raise intent.error
-    return _denial(organization, plans, intent.violations)
+    return _denial(organization, plans, intent.violations or intent.plan.unknown)
 
 
 def _denied(organization: str, plans: Plans, intent: Intent, answer: commands.Denied) -> AuthorizeResult:
@@ -231,14 +235,26 @@ def _denial(organization: str, plans: Plans, violations: tuple[Violation, ...]) 
 def _granted(
     organization: str, intent: Intent, answer: commands.Granted, request: AuthorizeRequest
 ) -> AuthorizeResult:
-    moment = intent.moment
+    moment, counters = intent.moment, answer.counters
+    if request.validate_only:
+        counters = _as_if_held(moment.terms, counters, answer.hold.held)
     return AuthorizeResult(
         organization=organization,
         hold=None if request.validate_only else answer.hold,
         granted_output_tokens=answer.hold.granted_output_tokens,
-        cautions=denials.cautions(moment.budgets, moment.terms, answer.counters),
-        statuses=statuses(moment.budgets, moment.terms, answer.counters),
+        cautions=denials.cautions(moment.budgets, moment.terms, counters),
+        statuses=statuses(moment.budgets, moment.terms, counters),
     )
+
+
+def _as_if_held(terms: Sequence[Term], counters: Sequence[Counters], needed: Amounts) -> tuple[Counters, ...]:
+    """The counters as a grant would leave them: `validate_only` answers what the request itself would get."""
+    after = []
+    for term, state in zip(terms, counters, strict=True):
+        short = () if term.mode is Mode.HARD else short_meters(state, needed, term.ceilings)
+        counted = count_blocked(state, short, needed)
+        after.append(counted._replace(held=state.held.plus(needed), holds=state.holds + 1))
+    return tuple(after)
 
 
 def _replayed(

@@ -111,7 +111,7 @@ def _command(plans: Plans, hold: Hold, request: ExtendRequest, now_ms: int) -> c
 
 def _terms(plans: Plans, hold: Hold, now_ms: int, bounds: Bounds) -> list[tuple[Budget, Term]]:
     """The hold's windows under today's budgets. One whose budget is gone limits nothing."""
-    model = plans.configuration.model(hold.provider, hold.model)
+    model = plans.model(hold.provider, hold.model)
     tier = model.tier if model is not None else None
     found = []
     for window in hold.windows:
@@ -126,7 +126,7 @@ def _terms(plans: Plans, hold: Hold, now_ms: int, bounds: Bounds) -> list[tuple[
 
 def _clamped(plans: Plans, hold: Hold, additional: int) -> int:
     """The additional tokens, as far as the model's maximum leaves room for them."""
-    model = plans.configuration.model(hold.provider, hold.model)
+    model = plans.model(hold.provider, hold.model)
     if model is None or not model.max_output_tokens:
         return additional
     return max(0, min(additional, model.max_output_tokens - hold.granted_output_tokens))

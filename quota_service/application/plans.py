@@ -15,7 +15,7 @@ from quota_service.application.ports import ModelAliases
 from quota_service.domain import scope
 from quota_service.domain.budget import Budget, Mode, ceiling_percent, limits_at
 from quota_service.domain.commands import Basis, Term
-from quota_service.domain.configuration import Configuration
+from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.decision import Reason, Violation
 from quota_service.domain.period import Once, Window, window_at
 from quota_service.domain.pricing import Model, RateCard, rate_card
@@ -45,20 +45,28 @@ class Moment(NamedTuple):
 
 
 class Plan:
-    """What a configuration means for one kind of request."""
+    """What a configuration means for one kind of request.
+
+    `registers`: it names somebody whom the directory does not know and the organization wants registered
+    first. What `unknown` says against the request then counts only if that fails.
+    """
 
     def __init__(
-        self, configuration: Configuration, subject: Subject, model: Model | None, asked: tuple[str, str]
+        self, configuration: Configuration, subject: Subject, model: Model | None, asked: ModelKey
     ) -> None:
         organization = configuration.organization.id
         completed, problems = complete(replace(subject, organization=organization), configuration.directory)
         self.subject = completed
         self.model = model
         self.problems = problems
-        self.violations = (*_subject_violations(problems), *_missing_dimensions(configuration, completed))
-        provider, name = (model.provider, model.model) if model else asked
-        self.facts = Facts(
-            subject=completed, provider=provider, model=name, tier=model.tier if model else None
+        self.facts = facts_of(completed, model, asked)
+        self.registers = configuration.organization.create_unknown_subjects and _registrable(
+            completed, problems
+        )
+        self.unknown = _subject_violations(problems)
+        self.violations = (
+            *(() if self.registers else self.unknown),
+            *_missing_dimensions(configuration, self.facts),
         )
         self._configuration = configuration
         self._matching = tuple(
@@ -153,6 +161,14 @@ def window_of(budget: Budget, now_ms: int) -> Window | None:
     return window_at(budget.period, ZoneInfo(budget.time_zone), now_ms)
 
 
+def facts_of(subject: Subject, model: Model | None, asked: ModelKey) -> Facts:
+    """What budgets look at. The model counts under the catalogue's name, however the request spelt it."""
+    provider, name = asked
+    if model is None:
+        return Facts(subject=subject, provider=provider, model=name, tier=None)
+    return Facts(subject=subject, provider=provider, model=model.model, tier=model.tier)
+
+
 def _within(basis: Basis, now_ms: int) -> bool:
     return basis.from_ms <= now_ms and (basis.until_ms is None or now_ms < basis.until_ms)
 
@@ -161,8 +177,13 @@ def _subject_violations(problems: Iterable[SubjectProblem]) -> tuple[Violation, 
     return tuple(Violation(_REASONS[problem.fault], problem.message, problem.source) for problem in problems)
 
 
-def _missing_dimensions(configuration: Configuration, subject: Subject) -> tuple[Violation, ...]:
-    facts = Facts(subject=subject, provider="-", model="-", tier=None)
+def _registrable(subject: Subject, problems: tuple[SubjectProblem, ...]) -> bool:
+    """Whether unknown names are all that is wrong. A key must have somebody to belong to."""
+    owned = bool(subject.user or subject.team) or not subject.api_key
+    return bool(problems) and owned and all(problem.fault is SubjectFault.UNKNOWN for problem in problems)
+
+
+def _missing_dimensions(configuration: Configuration, facts: Facts) -> tuple[Violation, ...]:
     return tuple(
         Violation(
             Reason.DIMENSION_REQUIRED,
@@ -180,6 +201,9 @@ class Plans:
         self.configuration = configuration
         self._aliases = aliases
         self._plans: dict[tuple[Subject, str, str], Plan] = {}
+        self._providers = {
+            provider for provider, _ in (*configuration.own_models, *configuration.imported_models)
+        }
 
     def plan(self, subject: Subject, provider: str, model: str) -> Plan:
         key = (subject, provider, model)
@@ -188,9 +212,23 @@ class Plans:
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
             found = self._plans[key] = Plan(
-                self.configuration, subject, self.model(provider, model), (provider, model)
+                self.configuration,
+                subject,
+                self.model(provider, model),
+                (self._provider(provider, model), model),
             )
         return found
+
+    def _provider(self, provider: str, model: str) -> str:
+        """The provider as budgets know it.
+
+        A cloud that resells another's models under their prices is itself; another spelling of a provider is
+        that provider, so that no budget is passed by for it.
+        """
+        if provider in self._providers:
+            return provider
+        found = self.model(provider, model)
+        return found.provider if found is not None else provider
 
     def model(self, provider: str, model: str) -> Model | None:
         """The catalogue's entry of a model, also under another spelling."""

@@ -13,13 +13,11 @@ class Registration:
         self._store = store
         self._holds = holds
 
-    async def register(self, subject: Subject) -> int | None:
-        """The version from which the subject is known; `None` where a key has nobody to belong to.
+    async def register(self, subject: Subject) -> int:
+        """The version from which the subject is known.
 
         Raises AlreadyExists where another organization has the key.
         """
-        if subject.api_key and not subject.user and not subject.team:
-            return None
         async with self._store.change(subject.organization) as change:
             await _register(change, subject)
         await self._holds.publish_version(subject.organization, change.version)

@@ -180,8 +180,8 @@ def _as_answered(
         command,
         rates=card.rates,
         own_price_allowed=model.caller_priced,
-        provider=model.provider,
-        model=model.model,
+        provider=provider,
+        model=name,
     )
 
 

@@ -45,7 +45,7 @@ def statuses_of_hold(
 ) -> tuple[Status, ...]:
     """The windows that a hold counts in, under today's budgets. Budgets deleted since are left out."""
     configuration = plans_.configuration
-    model = configuration.model(hold.provider, hold.model)
+    model = plans_.model(hold.provider, hold.model)
     tier = model.tier if model else None
     found = ((configuration.budgets.get(window.budget), window) for window in hold.windows)
     return tuple(

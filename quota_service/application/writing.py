@@ -20,11 +20,11 @@ from quota_service.domain.errors import StoreUnavailable
 
 
 class WriterSettings(NamedTuple):
-    """`batch_max` entries go into one transaction. Commits wait `answer_ms` for the ledger, then are BUFFERED.
+    """`batch_max` entries go into one transaction. Commits wait `answer_ms` for the ledger, then are
+    BUFFERED.
 
     The own queue holds `queue_max` events; what does not fit is left to be found in the stream. After a
-    failure the writer pauses for
-    `pause_ms`.
+    failure the writer pauses for `pause_ms`.
     """
 
     batch_max: int = 500

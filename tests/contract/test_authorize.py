@@ -40,7 +40,10 @@ async def test_a_request_that_fits_is_held_and_the_answer_says_so(client: Client
     assert amount(reservation.held) == (COST, TOKENS, 1)
     assert amount(reservation.committed) == (0, 0, 0)
     assert reservation.subject == subject(user="ada", team="engineering")
-    assert (reservation.provider, reservation.model, reservation.requested_model) == ("openai", *["gpt-4o"] * 2)
+    assert (reservation.provider, reservation.model, reservation.requested_model) == (
+        "openai",
+        *["gpt-4o"] * 2,
+    )
     assert reservation.granted_output_tokens == answer.granted_output_tokens == 500
     assert not reservation.HasField("end_time")
     assert reservation.expire_time.seconds - reservation.create_time.seconds == 120
@@ -253,7 +256,11 @@ async def test_output_is_clamped_to_the_models_maximum(client: Client) -> None:
 async def test_no_output_holds_the_input_alone(client: Client) -> None:
     await client.found_acme()
     await client.budget("engineering", limits=cost(2_500))
-    assert amount((await authorized(client, estimate=estimate(1_000, 0))).reservation.held) == (2_500, 1_000, 1)
+    assert amount((await authorized(client, estimate=estimate(1_000, 0))).reservation.held) == (
+        2_500,
+        1_000,
+        1,
+    )
 
 
 async def test_a_price_is_rounded_up_once_for_the_whole_request(client: Client) -> None:
@@ -271,7 +278,9 @@ async def test_a_caller_brings_a_price_where_the_catalogue_lets_it(client: Clien
     asked = {"provider": "house", "model": "image"}
     name = (await authorized(client, "a", estimate=estimate(0, 0, cost_micros=500), **asked)).reservation.name
     assert await stands(client, "engineering") == (0, 500)
-    assert reasons(await denied(client, "b", estimate=estimate(0, 0, cost_micros=1), **asked)) == ["BUDGET_HELD"]
+    assert reasons(await denied(client, "b", estimate=estimate(0, 0, cost_micros=1), **asked)) == [
+        "BUDGET_HELD"
+    ]
     await released(client, name)
     assert await stands(client, "engineering") == (0, 0)
 

@@ -196,6 +196,18 @@ async def test_registering_does_not_bend_what_is_known(client: Client) -> None:
     assert [each.name.rpartition("/")[2] for each in users.users] == ["ada", "bob", "eve"]
 
 
+async def test_a_key_of_another_organization_is_not_registered_but_unknown(client: Client) -> None:
+    await found(client)
+    settings: dict[str, Any] = {**CREATE, "unbudgeted": "UNBUDGETED_POLICY_ALLOW"}
+    await client.directory.CreateOrganization(
+        directory_pb2.CreateOrganizationRequest(
+            organization_id="other", organization=directory_pb2.Organization(**settings)
+        )
+    )
+    sent = types_pb2.Subject(organization="other", user="zoe", api_key="key-ada")
+    assert reasons(await denied(client, subject=sent)) == ["SUBJECT_UNKNOWN"] * 2
+
+
 @pytest.mark.parametrize(
     "refused",
     [{"validate_only": True}, {"model": "gpt-unheard-of"}, {"estimate": estimate(1, 1, cost_micros=1)}],
@@ -210,9 +222,7 @@ async def test_a_request_that_is_refused_anyway_registers_nobody(
         assert answer(await refusal(client.quota.Authorize(request)))[1] == "PRICE_NOT_ALLOWED"
     else:
         await client.quota.Authorize(request)
-    error = await refusal(
-        client.directory.GetUser(directory_pb2.GetUserRequest(name=f"{ACME}/users/zoe"))
-    )
+    error = await refusal(client.directory.GetUser(directory_pb2.GetUserRequest(name=f"{ACME}/users/zoe")))
     assert answer(error)[0] == "NOT_FOUND"
 
 

@@ -121,97 +121,97 @@ async def test_the_result_of_an_update_must_be_valid_as_a_whole(service: Service
     assert await service.budgets.GetBudget(pb.GetBudgetRequest(name=created.name)) == created
 
 
-@pytest.mark.parametrize(
-    ("budget", "field"),
-    [
-        (a_budget(limits=None), "budget.limits"),
-        (a_budget(limits=types_pb2.Amounts()), "budget.limits"),
-        (a_budget(limits=types_pb2.Amounts(cost_micros=-1)), "budget.limits.cost_micros"),
-        (a_budget(limits=types_pb2.Amounts(tokens=2**53)), "budget.limits.tokens"),
-        (a_budget(limits=types_pb2.Amounts(requests=2**63 - 1)), "budget.limits.requests"),
-        (a_budget(mode=types_pb2.MODE_UNSPECIFIED), "budget.mode"),
-        (a_budget(mode=9), "budget.mode"),
-        (a_budget(period=None), "budget.period"),
-        (a_budget(period=pb.Period()), "budget.period.rule"),
-        (
-            a_budget(period=pb.Period(monthly=pb.Period.Monthly(reset_day=32))),
-            "budget.period.monthly.reset_day",
+BAD_BUDGETS = (
+    (a_budget(limits=None), "budget.limits"),
+    (a_budget(limits=types_pb2.Amounts()), "budget.limits"),
+    (a_budget(limits=types_pb2.Amounts(cost_micros=-1)), "budget.limits.cost_micros"),
+    (a_budget(limits=types_pb2.Amounts(tokens=2**53)), "budget.limits.tokens"),
+    (a_budget(limits=types_pb2.Amounts(requests=2**63 - 1)), "budget.limits.requests"),
+    (a_budget(mode=types_pb2.MODE_UNSPECIFIED), "budget.mode"),
+    (a_budget(mode=9), "budget.mode"),
+    (a_budget(period=None), "budget.period"),
+    (a_budget(period=pb.Period()), "budget.period.rule"),
+    (
+        a_budget(period=pb.Period(monthly=pb.Period.Monthly(reset_day=32))),
+        "budget.period.monthly.reset_day",
+    ),
+    (
+        a_budget(
+            period=pb.Period(
+                once=pb.Period.Once(start_time=Timestamp(seconds=5), end_time=Timestamp(seconds=5))
+            )
         ),
-        (
-            a_budget(
-                period=pb.Period(
-                    once=pb.Period.Once(start_time=Timestamp(seconds=5), end_time=Timestamp(seconds=5))
-                )
-            ),
-            "budget.period.once",
+        "budget.period.once",
+    ),
+    (a_budget(ladder=[step(80, notify=NOTIFY), step(50, block=BLOCK)]), "budget.ladder"),
+    (a_budget(ladder=[step(80, notify=NOTIFY)]), "budget.ladder"),
+    (a_budget(ladder=[step(0, block=BLOCK)]), "budget.ladder[0].at_percent"),
+    (a_budget(ladder=[step(80, block=BLOCK), step(80, block=BLOCK)]), "budget.ladder[1].at_percent"),
+    (a_budget(ladder=[pb.LadderStep(at_percent=5)]), "budget.ladder[0].action"),
+    (a_budget(overrides=[an_override("ada", cost_micros=1)]), "budget.overrides"),
+    (
+        a_budget(scope=EACH_USER, overrides=[an_override("ada", tokens=1)]),
+        "budget.overrides[0].limits.tokens",
+    ),
+    (
+        a_budget(
+            scope=EACH_USER,
+            overrides=[an_override("ada", cost_micros=1), an_override("ada", cost_micros=2)],
         ),
-        (a_budget(ladder=[step(80, notify=NOTIFY), step(50, block=BLOCK)]), "budget.ladder"),
-        (a_budget(ladder=[step(80, notify=NOTIFY)]), "budget.ladder"),
-        (a_budget(ladder=[step(0, block=BLOCK)]), "budget.ladder[0].at_percent"),
-        (a_budget(ladder=[step(80, block=BLOCK), step(80, block=BLOCK)]), "budget.ladder[1].at_percent"),
-        (a_budget(ladder=[pb.LadderStep(at_percent=5)]), "budget.ladder[0].action"),
-        (a_budget(overrides=[an_override("ada", cost_micros=1)]), "budget.overrides"),
-        (
-            a_budget(scope=EACH_USER, overrides=[an_override("ada", tokens=1)]),
-            "budget.overrides[0].limits.tokens",
-        ),
-        (
-            a_budget(
-                scope=EACH_USER,
-                overrides=[an_override("ada", cost_micros=1), an_override("ada", cost_micros=2)],
-            ),
-            "budget.overrides",
-        ),
-        (a_budget(scope=pb.Scope(organization="globex")), "budget.scope.organization"),
-        (a_budget(scope=pb.Scope(tags={f"k{n}": "v" for n in range(1000)})), "budget.scope.tags"),
-        (
-            a_budget(scope=pb.Scope(each=pb.Each(dimension=types_pb2.DIMENSION_TAG, tag="run"))),
-            "budget.scope.each",
-        ),
-        (a_budget(recipients=["finance"]), "budget.recipients[0]"),
-        (a_budget(recipients=["slack:finance"]), "budget.recipients[0]"),
-        (a_budget(display_name="x" * 10_240), "budget.display_name"),
-    ],
+        "budget.overrides",
+    ),
+    (a_budget(scope=pb.Scope(organization="globex")), "budget.scope.organization"),
+    (a_budget(scope=pb.Scope(tags={f"k{n}": "v" for n in range(1000)})), "budget.scope.tags"),
+    (
+        a_budget(scope=pb.Scope(each=pb.Each(dimension=types_pb2.DIMENSION_TAG, tag="run"))),
+        "budget.scope.each",
+    ),
+    (a_budget(recipients=["finance"]), "budget.recipients[0]"),
+    (a_budget(recipients=["slack:finance"]), "budget.recipients[0]"),
+    (a_budget(display_name="x" * 10_240), "budget.display_name"),
 )
+
+
 async def test_bad_input_names_its_field_and_changes_nothing(
-    service: Service, budget: pb.Budget, field: str
+    service: Service, subtests: pytest.Subtests
 ) -> None:
-    error = await refusal(create(service, budget))
-    assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
-    assert list(fields(error)) == [field]
-    assert not (await service.budgets.ListBudgets(pb.ListBudgetsRequest(parent=ACME))).budgets
+    for budget, field in BAD_BUDGETS:
+        with subtests.test(field):
+            error = await refusal(create(service, budget))
+            assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+            assert list(fields(error)) == [field]
+            assert not (await service.budgets.ListBudgets(pb.ListBudgetsRequest(parent=ACME))).budgets
 
 
-@pytest.mark.parametrize(
-    ("scope", "field", "says"),
-    [
-        (pb.Scope(team="cor"), "budget.scope.team", "there is no team “cor”; did you mean “core”?"),
-        (pb.Scope(user="nobody"), "budget.scope.user", "there is no user “nobody”"),
-        (pb.Scope(api_key="gw-2"), "budget.scope.api_key", "did you mean “gw-1”?"),
-        (pb.Scope(project="serch"), "budget.scope.project", "did you mean “search”?"),
-        (pb.Scope(cost_center="cc-2"), "budget.scope.cost_center", "did you mean “cc-1”?"),
-        (pb.Scope(provider="opanai"), "budget.scope.provider", "did you mean “openai”?"),
-        (
-            pb.Scope(provider="openai", model="gtp-4o"),
-            "budget.scope.model",
-            "there is no model of provider “openai” in the catalogue “gtp-4o”; did you mean “gpt-4o”?",
-        ),
-        (pb.Scope(model="claude-sonnet-45"), "budget.scope.model", "did you mean “claude-sonnet-4-5”?"),
-        (
-            pb.Scope(provider="openai", model="gpt-4o-2024-08-06"),
-            "budget.scope.model",
-            "is an alias; the catalogue calls it “openai/gpt-4o”",
-        ),
-    ],
+UNKNOWN_NAMES = (
+    (pb.Scope(team="cor"), "budget.scope.team", "there is no team “cor”; did you mean “core”?"),
+    (pb.Scope(user="nobody"), "budget.scope.user", "there is no user “nobody”"),
+    (pb.Scope(api_key="gw-2"), "budget.scope.api_key", "did you mean “gw-1”?"),
+    (pb.Scope(project="serch"), "budget.scope.project", "did you mean “search”?"),
+    (pb.Scope(cost_center="cc-2"), "budget.scope.cost_center", "did you mean “cc-1”?"),
+    (pb.Scope(provider="opanai"), "budget.scope.provider", "did you mean “openai”?"),
+    (
+        pb.Scope(provider="openai", model="gtp-4o"),
+        "budget.scope.model",
+        "there is no model of provider “openai” in the catalogue “gtp-4o”; did you mean “gpt-4o”?",
+    ),
+    (pb.Scope(model="claude-sonnet-45"), "budget.scope.model", "did you mean “claude-sonnet-4-5”?"),
+    (
+        pb.Scope(provider="openai", model="gpt-4o-2024-08-06"),
+        "budget.scope.model",
+        "is an alias; the catalogue calls it “openai/gpt-4o”",
+    ),
 )
-async def test_an_equality_must_name_what_exists(
-    service: Service, scope: pb.Scope, field: str, says: str
-) -> None:
+
+
+async def test_an_equality_must_name_what_exists(service: Service, subtests: pytest.Subtests) -> None:
     await populate(service)
-    error = await refusal(create(service, a_budget(scope=scope)))
-    assert answer(error) == ("INVALID_ARGUMENT", "REFERENCE_UNKNOWN")
-    assert list(fields(error)) == [field]
-    assert says in fields(error)[field]
+    for scope, field, says in UNKNOWN_NAMES:
+        with subtests.test(field):
+            error = await refusal(create(service, a_budget(scope=scope)))
+            assert answer(error) == ("INVALID_ARGUMENT", "REFERENCE_UNKNOWN")
+            assert list(fields(error)) == [field]
+            assert says in fields(error)[field]
 
 
 async def test_a_ladder_must_divert_to_a_model_that_exists(service: Service) -> None:
@@ -223,24 +223,23 @@ async def test_a_ladder_must_divert_to_a_model_that_exists(service: Service) -> 
     assert list(fields(error)) == ["budget.ladder[0].downgrade.model"]
 
 
-@pytest.mark.parametrize(
-    ("period", "reason", "field"),
-    [
-        (
-            pb.Period(daily=pb.Period.Daily(), time_zone="Europe/Berlim"),
-            "TIME_ZONE_UNKNOWN",
-            "budget.period.time_zone",
-        ),
-        (pb.Period(quarterly=pb.Period.Quarterly()), "NOT_YET_ACCEPTED", "budget.period.quarterly"),
-        (pb.Period(yearly=pb.Period.Yearly()), "NOT_YET_ACCEPTED", "budget.period.yearly"),
-    ],
+BAD_PERIODS = (
+    (
+        pb.Period(daily=pb.Period.Daily(), time_zone="Europe/Berlim"),
+        "TIME_ZONE_UNKNOWN",
+        "budget.period.time_zone",
+    ),
+    (pb.Period(quarterly=pb.Period.Quarterly()), "NOT_YET_ACCEPTED", "budget.period.quarterly"),
+    (pb.Period(yearly=pb.Period.Yearly()), "NOT_YET_ACCEPTED", "budget.period.yearly"),
 )
-async def test_periods_that_cannot_be_are_told_apart(
-    service: Service, period: pb.Period, reason: str, field: str
-) -> None:
-    error = await refusal(create(service, a_budget(period=period)))
-    assert answer(error) == ("INVALID_ARGUMENT", reason)
-    assert list(fields(error)) == [field]
+
+
+async def test_periods_that_cannot_be_are_told_apart(service: Service, subtests: pytest.Subtests) -> None:
+    for period, reason, field in BAD_PERIODS:
+        with subtests.test(field):
+            error = await refusal(create(service, a_budget(period=period)))
+            assert answer(error) == ("INVALID_ARGUMENT", reason)
+            assert list(fields(error)) == [field]
 
 
 async def test_many_changes_at_once_do_not_wait_for_each_others_connections(service: Service) -> None:

@@ -92,35 +92,36 @@ async def test_a_model_that_a_budget_names_must_not_vanish(service: Service) -> 
     assert "budgets/b" in (error.details() or "")
 
 
-@pytest.mark.parametrize(
-    ("model", "field"),
-    [
-        (pb.Model(provider="", model="m", prices=[PRICE]), "model.provider"),
-        (pb.Model(provider="own", model="m m", prices=[PRICE]), "model.model"),
-        (pb.Model(provider="own", model="m"), "model"),
-        (pb.Model(provider="own", model="m", prices=[PRICE, PRICE]), "model.prices[1]"),
-        (
-            pb.Model(provider="own", model="m", prices=[pb.ModelPrice(input_pico_usd_per_token=-1)]),
-            "model.prices[0].input_pico_usd_per_token",
-        ),
-        (
-            pb.Model(provider="own", model="m", prices=[pb.ModelPrice(output_pico_usd_per_token=2**53)]),
-            "model.prices[0].output_pico_usd_per_token",
-        ),
-        (
-            pb.Model(provider="own", model="m", prices=[PRICE], max_output_tokens=5, default_output_tokens=6),
-            "model",
-        ),
-    ],
+BAD_MODELS = (
+    (pb.Model(provider="", model="m", prices=[PRICE]), "model.provider"),
+    (pb.Model(provider="own", model="m m", prices=[PRICE]), "model.model"),
+    (pb.Model(provider="own", model="m"), "model"),
+    (pb.Model(provider="own", model="m", prices=[PRICE, PRICE]), "model.prices[1]"),
+    (
+        pb.Model(provider="own", model="m", prices=[pb.ModelPrice(input_pico_usd_per_token=-1)]),
+        "model.prices[0].input_pico_usd_per_token",
+    ),
+    (
+        pb.Model(provider="own", model="m", prices=[pb.ModelPrice(output_pico_usd_per_token=2**53)]),
+        "model.prices[0].output_pico_usd_per_token",
+    ),
+    (
+        pb.Model(provider="own", model="m", prices=[PRICE], max_output_tokens=5, default_output_tokens=6),
+        "model",
+    ),
 )
+
+
 async def test_bad_input_names_its_field_and_changes_nothing(
-    service: Service, model: pb.Model, field: str
+    service: Service, subtests: pytest.Subtests
 ) -> None:
-    error = await refusal(upsert(service, model))
-    assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
-    assert list(fields(error)) == [field]
-    listed = await service.catalog.ListModels(pb.ListModelsRequest(organization="acme"))
-    assert len(listed.models) == len(IMPORTED)
+    for model, field in BAD_MODELS:
+        with subtests.test(field):
+            error = await refusal(upsert(service, model))
+            assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+            assert list(fields(error)) == [field]
+            listed = await service.catalog.ListModels(pb.ListModelsRequest(organization="acme"))
+            assert len(listed.models) == len(IMPORTED)
 
 
 async def test_an_unknown_model_or_organization_is_not_found(service: Service) -> None:

@@ -206,58 +206,58 @@ async def test_a_change_that_could_not_be_published_is_not_answered_and_its_repe
     assert len(service.publisher.published) == before + 1
 
 
-@pytest.mark.parametrize(
-    ("request_", "field"),
-    [
-        (pb.CreateTeamRequest(parent=ACME, team_id="", team=pb.Team()), "team_id"),
-        (pb.CreateTeamRequest(parent=ACME, team_id="a b", team=pb.Team()), "team_id"),
-        (pb.CreateTeamRequest(parent=ACME, team_id="é", team=pb.Team()), "team_id"),
-        (pb.CreateTeamRequest(parent=ACME, team_id="t" * 10_240, team=pb.Team()), "team_id"),
-        (pb.CreateTeamRequest(parent=ACME, team_id="t\n", team=pb.Team()), "team_id"),
-        (pb.CreateTeamRequest(parent=ACME, team_id="t"), "team"),
-        (
-            pb.CreateTeamRequest(parent=ACME, team_id="t", team=pb.Team(display_name="n" * 201)),
-            "team.display_name",
-        ),
-        (pb.CreateTeamRequest(parent=ACME, team_id="t", team=pb.Team(cost_center="a/b")), "team.cost_center"),
-        (pb.CreateTeamRequest(parent=ACME, team_id="t", team=pb.Team(leads=["a", "a"])), "team.leads"),
-        (
-            pb.CreateTeamRequest(parent=ACME, team_id="t", team=pb.Team(), request_id="r" * 10_240),
-            "request_id",
-        ),
-        (pb.CreateTeamRequest(parent="acme", team_id="t", team=pb.Team()), "parent"),
-        (pb.CreateTeamRequest(parent=f"{ACME}/teams/x", team_id="t", team=pb.Team()), "parent"),
-    ],
+BAD_TEAMS = (
+    (pb.CreateTeamRequest(parent=ACME, team_id="", team=pb.Team()), "team_id"),
+    (pb.CreateTeamRequest(parent=ACME, team_id="a b", team=pb.Team()), "team_id"),
+    (pb.CreateTeamRequest(parent=ACME, team_id="é", team=pb.Team()), "team_id"),
+    (pb.CreateTeamRequest(parent=ACME, team_id="t" * 10_240, team=pb.Team()), "team_id"),
+    (pb.CreateTeamRequest(parent=ACME, team_id="t\n", team=pb.Team()), "team_id"),
+    (pb.CreateTeamRequest(parent=ACME, team_id="t"), "team"),
+    (
+        pb.CreateTeamRequest(parent=ACME, team_id="t", team=pb.Team(display_name="n" * 201)),
+        "team.display_name",
+    ),
+    (pb.CreateTeamRequest(parent=ACME, team_id="t", team=pb.Team(cost_center="a/b")), "team.cost_center"),
+    (pb.CreateTeamRequest(parent=ACME, team_id="t", team=pb.Team(leads=["a", "a"])), "team.leads"),
+    (
+        pb.CreateTeamRequest(parent=ACME, team_id="t", team=pb.Team(), request_id="r" * 10_240),
+        "request_id",
+    ),
+    (pb.CreateTeamRequest(parent="acme", team_id="t", team=pb.Team()), "parent"),
+    (pb.CreateTeamRequest(parent=f"{ACME}/teams/x", team_id="t", team=pb.Team()), "parent"),
 )
+
+
 async def test_bad_input_names_its_field_and_changes_nothing(
-    service: Service, request_: pb.CreateTeamRequest, field: str
+    service: Service, subtests: pytest.Subtests
 ) -> None:
-    error = await refusal(service.directory.CreateTeam(request_))
-    expected = "NAME_MALFORMED" if field == "parent" else "FIELD_INVALID"
-    assert answer(error) == ("INVALID_ARGUMENT", expected)
-    assert list(fields(error)) == [field]
-    assert not (await service.directory.ListTeams(pb.ListTeamsRequest(parent=ACME))).teams
+    for request, field in BAD_TEAMS:
+        with subtests.test(field):
+            error = await refusal(service.directory.CreateTeam(request))
+            expected = "NAME_MALFORMED" if field == "parent" else "FIELD_INVALID"
+            assert answer(error) == ("INVALID_ARGUMENT", expected)
+            assert list(fields(error)) == [field]
+            assert not (await service.directory.ListTeams(pb.ListTeamsRequest(parent=ACME))).teams
 
 
-@pytest.mark.parametrize(
-    ("organization", "reason", "field"),
-    [
-        (pb.Organization(time_zone="Europe/Berlim"), "TIME_ZONE_UNKNOWN", "organization.time_zone"),
-        (pb.Organization(help_url="javascript:alert(1)"), "FIELD_INVALID", "organization.help_url"),
-        (
-            pb.Organization(required_dimensions=[types_pb2.DIMENSION_TAG]),
-            "FIELD_INVALID",
-            "organization.required_dimensions[0]",
-        ),
-    ],
+BAD_SETTINGS = (
+    (pb.Organization(time_zone="Europe/Berlim"), "TIME_ZONE_UNKNOWN", "organization.time_zone"),
+    (pb.Organization(help_url="javascript:alert(1)"), "FIELD_INVALID", "organization.help_url"),
+    (
+        pb.Organization(required_dimensions=[types_pb2.DIMENSION_TAG]),
+        "FIELD_INVALID",
+        "organization.required_dimensions[0]",
+    ),
 )
-async def test_bad_settings_are_refused(
-    service: Service, organization: pb.Organization, reason: str, field: str
-) -> None:
-    request = pb.CreateOrganizationRequest(organization_id="new", organization=organization)
-    error = await refusal(service.directory.CreateOrganization(request))
-    assert answer(error) == ("INVALID_ARGUMENT", reason)
-    assert list(fields(error)) == [field]
+
+
+async def test_bad_settings_are_refused(service: Service, subtests: pytest.Subtests) -> None:
+    for organization, reason, field in BAD_SETTINGS:
+        with subtests.test(field):
+            request = pb.CreateOrganizationRequest(organization_id="new", organization=organization)
+            error = await refusal(service.directory.CreateOrganization(request))
+            assert answer(error) == ("INVALID_ARGUMENT", reason)
+            assert list(fields(error)) == [field]
 
 
 async def test_every_method_of_an_unknown_organization_is_not_found(service: Service) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.e2e.conftest import ServerProcess
+import pytest
+
+from tests.e2e.conftest import Server
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ACME = EXAMPLES / "acme.yaml"
 FINANCE = EXAMPLES / "finance-team.json"
+
+
+@pytest.fixture(autouse=True)
+def _as_in_the_example(server: Server) -> None:
+    assert server.quota("apply", "-f", str(ACME), "--prune").code == 0
 
 
 def edited(tmp_path: Path, *replacements: tuple[str, str]) -> str:
@@ -21,31 +28,31 @@ def edited(tmp_path: Path, *replacements: tuple[str, str]) -> str:
     return str(path)
 
 
-def test_what_is_loaded_compares_as_equal_and_loading_it_again_changes_nothing(server: ServerProcess) -> None:
+def test_what_is_loaded_compares_as_equal_and_loading_it_again_changes_nothing(server: Server) -> None:
     again = server.quota("apply", "-f", str(ACME))
-    assert (again.returncode, again.stdout) == (0, "acme: unchanged (25 resources are as the files say)\n")
-    assert server.quota("diff", "-f", str(ACME)).stdout == "acme: no difference\n"
-    exported = server.quota("export").stdout
+    assert (again.code, again.out) == (0, "acme: unchanged (25 resources are as the files say)\n")
+    assert server.quota("diff", "-f", str(ACME)).out == "acme: no difference\n"
+    exported = server.quota("export").out
     assert "usd_per_million_tokens: {input: 0, output: 0}" in exported
     loaded = server.quota("apply", "-f", "-", stdin=exported)
-    assert loaded.stdout == "acme: unchanged (25 resources are as the files say)\n"
+    assert loaded.out == "acme: unchanged (25 resources are as the files say)\n"
 
 
-def test_a_difference_is_shown_applied_and_gone(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_difference_is_shown_applied_and_gone(server: Server, tmp_path: Path) -> None:
     changed = edited(
         tmp_path, ("limit: {usd: 150}", "limit: {usd: 175.5}"), ("leads: [mary]", "leads: [tim]")
     )
     shown = server.quota("diff", "-f", changed)
-    assert shown.returncode == 2
-    assert "-    limit: {usd: 150}\n" in shown.stdout
-    assert "+    limit: {usd: 175.5}\n" in shown.stdout
+    assert shown.code == 2
+    assert "-    limit: {usd: 150}\n" in shown.out
+    assert "+    limit: {usd: 175.5}\n" in shown.out
     applied = server.quota("apply", "-f", changed)
-    assert "updated team sales: leads" in applied.stdout
-    assert "updated budget engineer-allowance: limits" in applied.stdout
-    assert server.quota("diff", "-f", changed).returncode == 0
+    assert "updated team sales: leads" in applied.out
+    assert "updated budget engineer-allowance: limits" in applied.out
+    assert server.quota("diff", "-f", changed).code == 0
 
 
-def test_nothing_is_applied_when_anything_is_wrong(server: ServerProcess, tmp_path: Path) -> None:
+def test_nothing_is_applied_when_anything_is_wrong(server: Server, tmp_path: Path) -> None:
     wrong = edited(
         tmp_path,
         ("limit: {usd: 150}", "limit: {usd: 175}"),
@@ -53,22 +60,22 @@ def test_nothing_is_applied_when_anything_is_wrong(server: ServerProcess, tmp_pa
         ("help_url: https://", "help_url: nowhere://"),
     )
     refused = server.quota("apply", "-f", wrong)
-    assert refused.returncode == 2
-    assert "budgets.tim-daily.scope.user: there is no user 'tin'; did you mean 'tim'?" in refused.stderr
-    assert f"{wrong}:9:3: organization acme: help_url: " in refused.stderr
-    assert server.quota("diff", "-f", str(ACME)).returncode == 0
+    assert refused.code == 2
+    assert "budgets.tim-daily.scope.user: there is no user 'tin'; did you mean 'tim'?" in refused.err
+    assert f"{wrong}:10:3: organization acme: help_url: " in refused.err
+    assert server.quota("diff", "-f", str(ACME)).code == 0
 
 
-def test_unknown_models_name_the_one_that_was_meant(server: ServerProcess, tmp_path: Path) -> None:
+def test_unknown_models_name_the_one_that_was_meant(server: Server, tmp_path: Path) -> None:
     text = "organization: acme\nbudgets:\n  m:\n    scope: {provider: openai, model: gpt-5-mni}\n"
     path = tmp_path / "m.yaml"
     path.write_text(f"{text}    limit: {{usd: 1}}\n    period: daily\n    mode: hard\n")
     refused = server.quota("apply", "-f", str(path))
-    assert f"{path}:4:37: budgets.m.scope.model: there is no model 'openai/gpt-5-mni'" in refused.stderr
-    assert "did you mean 'openai/gpt-5-mini'?" in refused.stderr
+    assert f"{path}:4:38: budgets.m.scope.model: there is no model 'openai/gpt-5-mni'" in refused.err
+    assert "did you mean 'openai/gpt-5-mini'?" in refused.err
 
 
-def test_a_finance_teams_json_is_loaded_verbatim_and_twice_changes_nothing(server: ServerProcess) -> None:
+def test_a_finance_teams_json_is_loaded_verbatim_and_twice_changes_nothing(server: Server) -> None:
     first = server.quota_json("apply", "-f", str(FINANCE))
     second = server.quota_json("apply", "-f", str(FINANCE))
     assert [change["name"] for change in first["organizations"][0]["changes"]] == [
@@ -81,21 +88,21 @@ def test_a_finance_teams_json_is_loaded_verbatim_and_twice_changes_nothing(serve
     assert (budget["mode"], budget["scope"]["team"]) == ("MODE_HARD", "finance-department")
 
 
-def test_pruning_deletes_what_the_file_does_not_have(server: ServerProcess) -> None:
+def test_pruning_deletes_what_the_file_does_not_have(server: Server) -> None:
     server.quota("apply", "-f", str(FINANCE))
     kept = server.quota("apply", "-f", str(ACME))
-    assert "kept, though not in the files: team finance-department" in kept.stderr
+    assert "kept, though not in the files: team finance-department" in kept.err
     partial = server.quota("apply", "-f", str(FINANCE), "--prune")
-    assert (partial.returncode, "describes the whole organization" in partial.stderr) == (2, True)
+    assert (partial.code, "describes the whole organization" in partial.err) == (2, True)
     pruned = server.quota_json("apply", "-f", str(ACME), "--prune")
     assert [change["action"] for change in pruned["organizations"][0]["changes"]] == ["deleted", "deleted"]
-    assert server.quota("budget", "get", "finance-department-monthly").returncode == 3
+    assert server.quota("budget", "get", "finance-department-monthly").code == 3
 
 
-def test_several_organizations_must_be_told_apart(server: ServerProcess) -> None:
-    server.quota("apply", "-f", "-", stdin="organization: {id: globex}\n")
-    ambiguous = server.quota("budget", "list")
-    assert ambiguous.returncode == 2
-    assert "there are several organizations: acme, globex" in ambiguous.stderr
-    assert server.quota("--organization", "globex", "budget", "list").stdout == "there are no budgets yet\n"
-    assert server.quota("budget", "list", "--organization", "nobody").returncode == 3
+def test_several_organizations_must_be_told_apart(server: Server) -> None:
+    server.quota("apply", "-f", "-", stdin="organization: {id: globex}\n", organization="")
+    ambiguous = server.quota("budget", "list", organization="")
+    assert ambiguous.code == 2
+    assert "there are several organizations: acme, globex" in ambiguous.err
+    assert server.quota("budget", "list", organization="globex").out == "there are no budgets yet\n"
+    assert server.quota("budget", "list", organization="nobody").code == 3

@@ -8,7 +8,7 @@ import asyncpg
 
 from quota_service.application.ports import LedgerFilter, Written
 from quota_service.domain.amounts import NOTHING, Amounts
-from quota_service.domain.ledger import EntryType, key_of_hold
+from quota_service.domain.ledger import Entry, EntryType, key_of_hold
 from quota_service.domain.reservation import State
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.times import to_time

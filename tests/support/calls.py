@@ -1,6 +1,6 @@
-"""What tests ask of QuotaService, with defaults that fit together: ada, 1,000 input and 500 output tokens of gpt-4o.
+"""What tests ask of QuotaService, with defaults that fit together.
 
-Those cost 2,500 + 5,000 = 7,500 micro-USD and count 1,500 tokens.
+Ada asks for 1,000 input and 500 output tokens of gpt-4o: 2,500 + 5,000 = 7,500 micro-USD and 1,500 tokens.
 """
 
 from __future__ import annotations
@@ -138,9 +138,7 @@ async def team(client: Client, id_: str, **fields: Any) -> None:
 
 async def user(client: Client, id_: str, *teams: str, disabled: bool = False) -> None:
     new = directory_pb2.User(teams=teams, disabled=disabled)
-    await client.directory.CreateUser(
-        directory_pb2.CreateUserRequest(parent=ACME, user_id=id_, user=new)
-    )
+    await client.directory.CreateUser(directory_pb2.CreateUserRequest(parent=ACME, user_id=id_, user=new))
 
 
 async def api_key(client: Client, id_: str, **fields: Any) -> None:
@@ -161,9 +159,13 @@ async def model(
     client: Client, name: str, input_pico: int = 1_000_000, output_pico: int = 1_000_000, **fields: Any
 ) -> None:
     """A model of acme's own, of provider `house`; a micro-USD per token unless said otherwise."""
-    prices = [] if fields.pop("unpriced", False) else [
-        catalog_pb2.ModelPrice(input_pico_usd_per_token=input_pico, output_pico_usd_per_token=output_pico)
-    ]
+    prices = (
+        []
+        if fields.pop("unpriced", False)
+        else [
+            catalog_pb2.ModelPrice(input_pico_usd_per_token=input_pico, output_pico_usd_per_token=output_pico)
+        ]
+    )
     fields.setdefault("provider", "house")
     new = catalog_pb2.Model(model=name, prices=prices, **fields)
     await client.catalog.UpsertModel(catalog_pb2.UpsertModelRequest(organization="acme", model=new))
@@ -176,7 +178,7 @@ async def entries(client: Client, count: int, **filters: Any) -> list[report_pb2
     request = report_pb2.ListLedgerEntriesRequest(parent=ACME, page_size=1_000, **filters)
     async with asyncio.timeout(10):
         while True:
-            found = (await client.reports.ListLedgerEntries(request)).entries
+            found = (await client.reports.ListLedgerEntries(request)).ledger_entries
             if len(found) >= count:
                 break
             await asyncio.sleep(0.01)

@@ -31,7 +31,9 @@ class Client:
         self.reports = ReportServiceStub(channel)
 
     async def found_acme(self, **settings: object) -> None:
-        """Organization `acme` with team `engineering` (cost center CC-1), user `ada` in it and her key `key-ada`."""
+        """Organization `acme`: team `engineering` (cost center CC-1), user `ada` in it and her key
+        `key-ada`.
+        """
         organization = directory_pb2.Organization(**settings)  # type: ignore[arg-type]
         await self.directory.CreateOrganization(
             directory_pb2.CreateOrganizationRequest(organization_id="acme", organization=organization)

@@ -38,13 +38,15 @@ class Stores:
             else:
                 found[key.decode()] = await self.valkey.dump(key)
         for table in _TABLES:
-            found[table] = await self._database.fetch(f"SELECT * FROM {table} ORDER BY 1, 2, 3, 4")
+            found[table] = await self._database.fetch(f"SELECT * FROM {table} t ORDER BY t::text")
         return found
 
     async def drained(self) -> None:
         """Waits until every event is in the ledger."""
         async with asyncio.timeout(15):
-            while await self._waiting():
+            while True:
+                if not await self._waiting():
+                    return
                 await asyncio.sleep(0.01)
 
     async def forget(self, reservation: str) -> None:

@@ -94,12 +94,14 @@ def _term(draw: st.DrawFn, budget: str, now_ms: int) -> Term:
     each_value = draw(st.sampled_from(EACH_VALUES)) if budget.startswith("each") else ""
     limits = draw(ceilings)
     max_values = draw(st.integers(1, 4)) if budget in COUNTED else 0
-    return Term(window_at(budget, each_value, now_ms), limits, limits, draw(st.sampled_from(Mode)), max_values)
+    return Term(
+        window_at(budget, each_value, now_ms), limits, limits, draw(st.sampled_from(Mode)), max_values
+    )
 
 
 @st.composite
 def bases(draw: st.DrawFn, organization: str, version: int, now_ms: int) -> Basis:
-    """Mostly current; now and then of an older or newer configuration, or of a time that is over or to come."""
+    """Mostly current; now and then of another version, or of a time that is over or to come."""
     from_ms, until_ms = draw(
         st.sampled_from(
             (

@@ -17,22 +17,15 @@ from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
 
 T = TypeVar("T")
-Answer = (
-    commands.AuthorizeAnswer
-    | commands.CommitAnswer
-    | commands.ReleaseAnswer
-    | commands.ExtendAnswer
-    | commands.RecordAnswer
-    | commands.InspectAnswer
-)
+A = TypeVar("A")
 
 
 class Valkey:
-    """A connection with the stores on it, and an event loop for tests that are not asynchronous themselves."""
+    """A connection with the stores on it, and an event loop for tests that are no coroutines."""
 
     def __init__(self, url: str, prefix: str) -> None:
         self.loop = asyncio.new_event_loop()
-        self.connection = Connection(url)
+        self.connection = Connection(url, timeout_s=30)  # tests share a busy machine
         self.keys = Keys(prefix)
         self.store = ValkeyHoldStore(self.connection, self.keys)
         self.log = ValkeyEventLog(self.connection, self.keys)
@@ -70,7 +63,7 @@ class Twins:
         return self.authorize_all([command])[0]
 
     def authorize_all(self, asked: list[commands.Authorize]) -> list[commands.AuthorizeAnswer]:
-        """Many at once, in one write to the server, which takes them in their order unless it asks for a sweep."""
+        """Many at once, in one write to the server, which takes them in their order: nothing due remains."""
         for command in asked:
             self.places.update(term.window for term in command.terms)
         if len(asked) > 1:
@@ -131,11 +124,11 @@ class Twins:
         """Every event so far, expiries included."""
         return list(self.valkey.run(self.valkey.log.older_than(self.organization, -10_000, 100_000)))
 
-    def _same(self, found: Any, expected: Any) -> Any:
-        event = getattr(found, "event", None)
-        if event is not None:
-            self.events.append(event)
-            found = replace(found, event=None)
-        self.agreed = found == expected
-        assert self.agreed, f"the scripts answer\n  {found}\nand the book\n  {expected}"
+    def _same(self, found: A, expected: A) -> A:
+        answer: Any = found
+        if getattr(answer, "event", None) is not None:
+            self.events.append(answer.event)
+            answer = replace(answer, event=None)
+        self.agreed = answer == expected
+        assert self.agreed, f"the scripts answer\n  {answer}\nand the book\n  {expected}"
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quota.v1 import budget_pb2, report_pb2, types_pb2
 from quota_service.cli.replay.checks import differing, exceeded
-from quota_service.cli.replay.ledgersums import LedgerSums, each_value_of, matches
+from quota_service.cli.replay.ledgersums import LedgerSums, each_value_of, matches, window_of
 
 SOURCE = "organizations/acme/budgets/b"
 
@@ -56,6 +56,14 @@ def test_a_counter_that_differs_from_the_ledger_by_a_micro_fails() -> None:
     assert differing([status(spent=100)], sums(entry(60), entry(40))).passed
     assert not differing([status(spent=101)], sums(entry(60), entry(40))).passed
     assert not differing([status(spent=99)], sums(entry(60), entry(40))).passed
+
+
+def test_a_budget_created_in_mid_window_starts_from_all_or_nothing_of_what_was_before() -> None:
+    ledger = sums(entry(60))
+    ledger.before_creation[window_of(status(spent=0))] = 40
+    assert differing([status(spent=60)], ledger).passed
+    assert differing([status(spent=100)], ledger).passed
+    assert not differing([status(spent=80)], ledger).passed
 
 
 def test_scopes_match_the_completed_subject_of_an_entry() -> None:

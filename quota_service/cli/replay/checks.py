@@ -138,7 +138,7 @@ def differing(statuses: Sequence[types_pb2.BudgetStatus], sums: LedgerSums) -> C
         f"{_title(status)}: spent {_amount(status, status.spent)},"
         f" the ledger's sum is {_amount(status, sums.charged[window_of(status)])}"
         for status in statuses
-        if status.spent != sums.charged[window_of(status)]
+        if not sums.explain(window_of(status), status.spent)
     ]
     return Check(
         name="spent equals the ledger's sum",

@@ -28,10 +28,24 @@ class Window(NamedTuple):
 
 @dataclass(slots=True)
 class LedgerSums:
-    """Charged per window, and how much of it is no fault of admission: overruns, late commits, records."""
+    """Charged per window, and how much of it is no fault of admission: overruns, late commits, records.
+
+    `before_creation`: matching charges in the window from before the budget existed, which no entry assigns
+    to it.
+    """
 
     charged: Counter[Window] = field(default_factory=Counter)
     itemised: Counter[Window] = field(default_factory=Counter)
+    before_creation: Counter[Window] = field(default_factory=Counter)
+
+    def explain(self, window: Window, spent: int) -> bool:
+        """Whether the window's entries add up to what was spent.
+
+        A budget created in mid-window may start from nothing or from the matching charges before it, but not
+        from a part of them.
+        """
+        charged = self.charged[window]
+        return spent in (charged, charged + self.before_creation[window])
 
     def add(self, entry: report_pb2.LedgerEntry) -> None:
         """Adds an entry's charges."""
@@ -90,7 +104,7 @@ def _add_before_creation(
     statuses: Iterable[types_pb2.BudgetStatus],
     budgets: Mapping[str, budget_pb2.Budget],
 ) -> None:
-    """A budget created in mid-window starts from matching spend that no entry assigns to it."""
+    """Adds what a budget created in mid-window did not see."""
     assigned = {window.source for window in entry.windows}
     for status in statuses:
         budget = budgets.get(status.source)
@@ -100,7 +114,7 @@ def _add_before_creation(
         if not status.window_start.ToNanoseconds() <= happened_ns < budget.create_time.ToNanoseconds():
             continue
         if matches(budget.scope, entry) and each_value_of(budget.scope, entry) == status.each_value:
-            sums.charged[window_of(status)] += meters_of(entry.charged).get(status.meter, 0)
+            sums.before_creation[window_of(status)] += meters_of(entry.charged).get(status.meter, 0)
 
 
 def matches(scope: budget_pb2.Scope, entry: report_pb2.LedgerEntry) -> bool:

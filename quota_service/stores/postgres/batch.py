@@ -65,7 +65,7 @@ class Batch:
         holds_here = {_key(entry): entry for entry in reversed(self._entries) if entry.type is EntryType.HOLD}
         claims: dict[Key, Entry | Hold] = {}
         for entry in self._entries:
-            if entry.hold.reservation:
+            if entry.hold.held != NOTHING:  # a charge of an unknown reservation has no hold
                 key = (entry.hold.organization, key_of_hold(entry.hold.reservation))
                 claims.setdefault(key, holds_here.get(key, entry.hold))
             claims.setdefault(_key(entry), entry)

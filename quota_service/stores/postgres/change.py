@@ -55,9 +55,8 @@ class PostgresChange:
             await self._new_version(),
         )
         try:
-            async with (
-                self._connection.transaction()
-            ):  # a savepoint, so that the caller may go on after AlreadyExists
+            # In a savepoint, so that the caller may go on after AlreadyExists.
+            async with self._connection.transaction():
                 row = await self._connection.fetchrow(_SQL["put_resource"], self._id, *arguments)
         except asyncpg.UniqueViolationError as error:
             raise AlreadyExists(

@@ -24,7 +24,7 @@ from quota_service.stores.postgres.pool import Connection
 from quota_service.stores.postgres.rows import stored_organization, stored_resource
 
 R = TypeVar("R", Team, User, ApiKey, Project, Budget, Model)
-T = TypeVar("T")
+
 _SQL = sql.load("configuration")
 
 
@@ -118,9 +118,7 @@ class PostgresConfigurationStore:
     ) -> Configuration:
         head = _found(organization, await connection.fetchrow(_SQL["configuration_head"], organization))
         if known is not None and not head["first_version"] <= known.version <= head["version"]:
-            known = (
-                None  # of another organization of this name, or of a database that has since been restored
-            )
+            known = None  # It is of an older organization of this name, or of a database restored since.
         if known is None:
             rows = await connection.fetch(_SQL["live_resources"], organization)
         elif known.version == head["version"]:
@@ -128,9 +126,8 @@ class PostgresConfigurationStore:
         else:
             rows = await connection.fetch(_SQL["changed_resources"], organization, known.version)
         imported = await self._imported.at(connection, head["import_version"])
-        return assemble(
-            head["version"], documents.decode(Organization, head["document"]), known, rows, imported
-        )
+        settings = documents.decode(Organization, head["document"])
+        return assemble(head["version"], settings, known, rows, imported)
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

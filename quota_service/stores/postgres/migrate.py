@@ -88,21 +88,12 @@ async def _fill(url: str) -> None:
 
 
 def _run_dbmate(url: str) -> None:
-    flags = [
-        "--no-dump-schema",
-        "--migration-lock",
-        "--wait",
-        "--wait-timeout",
-        f"{_WAIT_S}s",
-        "--env-file",
-        os.devnull,
-    ]
+    waiting = ["--migration-lock", "--wait", "--wait-timeout", f"{_WAIT_S}s"]
+    files = ["--no-dump-schema", "--env-file", os.devnull, "--migrations-dir", str(_MIGRATIONS)]
     finished = subprocess.run(
-        [_dbmate(), *flags, "--migrations-dir", str(_MIGRATIONS), "migrate"],
-        env={
-            **os.environ,
-            "DATABASE_URL": _dbmate_url(url),
-        },  # not an argument: those are for all users to see
+        [_dbmate(), *waiting, *files, "migrate"],
+        # The URL is no argument: those are for all users of the machine to see.
+        env={**os.environ, "DATABASE_URL": _dbmate_url(url)},
         capture_output=True,
         text=True,
         check=False,
@@ -126,7 +117,10 @@ def _dbmate_url(url: str) -> str:
 
     Where a URL says nothing of TLS, asyncpg tries it and goes on without; dbmate must be told to do so.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise MigrationError("The URL of PostgreSQL is malformed.") from None
     query = dict(parse_qsl(parts.query))
     query.setdefault("sslmode", os.environ.get("PGSSLMODE", "prefer"))
     return urlunsplit(parts._replace(query=urlencode(query)))

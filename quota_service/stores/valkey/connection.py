@@ -130,23 +130,30 @@ class Connection:
         if self._watchdog is not None:
             self._watchdog.cancel()
             await asyncio.gather(self._watchdog, return_exceptions=True)
+            self._watchdog = None
         if self._protocol is not None:
             self._protocol.close()
 
     async def _connect(self) -> _Protocol:
-        async with self._connecting:
-            if self._protocol is not None and not self._protocol.closed:
+        try:
+            # The wait for another call's attempt counts too: nobody waits for one attempt after the other.
+            async with asyncio.timeout(self._timeout_s), self._connecting:
+                if self._protocol is None or self._protocol.closed:
+                    self._protocol = await self._greeted()
+                if self._watchdog is None:
+                    self._watchdog = asyncio.create_task(self._watch())
                 return self._protocol
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    protocol = await self._open()
-                    await self._greet(protocol)
-            except (OSError, TimeoutError, ReplyError) as error:
-                raise StoreUnavailable("Valkey cannot be reached.") from error
-            self._protocol = protocol
-            if self._watchdog is None:
-                self._watchdog = asyncio.create_task(self._watch())
-            return protocol
+        except (OSError, TimeoutError, ReplyError) as error:
+            raise StoreUnavailable("Valkey cannot be reached.") from error
+
+    async def _greeted(self) -> _Protocol:
+        protocol = await self._open()
+        try:
+            await self._greet(protocol)
+        except BaseException:
+            protocol.close()
+            raise
+        return protocol
 
     async def _open(self) -> _Protocol:
         loop = asyncio.get_running_loop()

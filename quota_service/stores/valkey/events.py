@@ -48,7 +48,9 @@ class ValkeyEventLog:
         hold_key = self._keys.hold(organization, entry.hold.reservation)
         if not entry.hold.idempotency_key:
             return hold_key, self._keys.record(organization, entry.key)
-        if entry.late:  # the key has been forgotten since the end, or is about to be; by now it may be another's
+        if (
+            entry.late
+        ):  # the key has been forgotten since the end, or is about to be; by now it may be another's
             return (hold_key,)
         return hold_key, self._keys.idempotency(organization, entry.hold.idempotency_key)
 

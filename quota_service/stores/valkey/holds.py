@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import time
 from typing import Any, cast
 
@@ -9,7 +11,8 @@ from quota_service.application.ports import Page
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.commands import Event
-from quota_service.domain.reservation import Hold, Settlement
+from quota_service.domain.errors import PageTokenInvalid
+from quota_service.domain.reservation import Hold, Settlement, State
 from quota_service.stores.valkey import codec, replies, scripts
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.connection import Connection
@@ -226,24 +229,28 @@ class ValkeyHoldStore:
         return codec.decode_hold(reply[2], reply[3]) if reply[0] == Code.OK else None
 
     async def live(self, organization: str, after: str, count: int) -> Page[Hold]:
-        await self.sweep(organization)
+        while await self.sweep(organization) == SWEEP_BATCH:
+            pass
+        found = await self._indexed(self._keys.holds(organization), after, count)
+        holds = await asyncio.gather(*(self._read(key) for _, key in found))
+        next_ = f"{found[-1][0]} {found[-1][1]}" if len(found) == count else ""
+        return Page(tuple([hold for hold in holds if hold is not None and hold.state is State.HELD]), next_)
+
+    async def _indexed(self, index: str, after: str, count: int) -> list[tuple[int, str]]:
+        """The next live holds behind a place: expiry and key. Those of one expiry may fill several reads."""
         start, _, last = after.partition(" ")
-        found = await self._connection.call(
-            "ZRANGE",
-            self._keys.holds(organization),
-            start or "-inf",
-            "+inf",
-            "BYSCORE",
-            "LIMIT",
-            0,
-            count + 64,
-            "WITHSCORES",
-        )
-        pairs = [(int(score), key.decode()) for key, score in zip(found[::2], found[1::2], strict=True)]
-        fresh = [pair for pair in pairs if not after or pair > (int(start), last)][:count]
-        holds = [await self._read(key) for _, key in fresh]
-        next_ = f"{fresh[-1][0]} {fresh[-1][1]}" if len(fresh) == count else ""
-        return Page(tuple(hold for hold in holds if hold is not None), next_)
+        if after and not (start.isascii() and start.isdigit()):
+            raise PageTokenInvalid
+        fresh: list[tuple[int, str]] = []
+        for offset in itertools.count(0, count):
+            found = await self._connection.call(
+                "ZRANGE", index, start or "-inf", "+inf", "BYSCORE", "LIMIT", offset, count, "WITHSCORES"
+            )
+            pairs = [(int(score), key.decode()) for key, score in zip(found[::2], found[1::2], strict=True)]
+            fresh += [pair for pair in pairs if not after or pair > (int(start), last)]
+            if len(fresh) >= count or len(pairs) < count:
+                break
+        return fresh[:count]
 
     async def _read(self, key: str) -> Hold | None:
         doc, live = await self._connection.call("HMGET", key, "doc", "live")

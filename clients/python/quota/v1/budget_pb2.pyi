@@ -403,11 +403,11 @@ class Period(_message.Message):
         END_TIME_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def start_time(self) -> _timestamp_pb2.Timestamp:
-            """When the window begins, 1970–2199. Unset: when the budget was created."""
+            """When the window begins, 1970–2199. Unset: it has always run."""
 
         @_builtins.property
         def end_time(self) -> _timestamp_pb2.Timestamp:
-            """When the window ends, 1970–2199. Unset: never. Not yet accepted: INVALID_ARGUMENT / NOT_YET_ACCEPTED."""
+            """When the window ends, 1970–2199. Unset: never."""
 
         def __init__(
             self,
