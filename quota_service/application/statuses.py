@@ -20,7 +20,7 @@ from quota_service.domain.errors import (
     StoreUnavailable,
 )
 from quota_service.domain.reservation import Hold, WindowRef
-from quota_service.domain.subject import Subject
+from quota_service.domain.subject import Subject, SubjectFault
 
 ATTEMPTS = 5
 """How often a decision is begun anew because the configuration or a window has just changed."""
@@ -135,5 +135,7 @@ def _of_budget(
 
 
 def _refuse_problems(plan: plans.Plan) -> None:
-    if plan.problems:
-        raise ReferenceUnknown(*(FieldProblem("subject", problem.message) for problem in plan.problems))
+    """Whoever is disabled may still be asked about."""
+    problems = [problem for problem in plan.problems if problem.fault is not SubjectFault.DISABLED]
+    if problems:
+        raise ReferenceUnknown(*(FieldProblem("subject", problem.message) for problem in problems))

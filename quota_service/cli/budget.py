@@ -58,7 +58,7 @@ def list_command() -> None:
             "disabled" if item.disabled else _MODE_NAMES.get(item.mode, ""),
             item.display_name,
         )
-    output.console().print(table)
+    output.print_table(table)
 
 
 def _one_line(period: budget_pb2.Period, zone: str) -> str:
@@ -160,7 +160,7 @@ def status(
     elif not statuses:
         click.echo("no budget matches")
     else:
-        output.console().print(tables.status_table(statuses, zones))
+        output.print_table(tables.status_table(statuses, zones))
         for sentence in tables.would_have_blocked(statuses):
             click.echo(sentence)
 

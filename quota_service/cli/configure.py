@@ -147,7 +147,7 @@ def _print_plan(plan: Plan) -> None:
             row = [counts[kind, action] for action in actions] + [same[kind]]
             if any(row):
                 table.add_row(kind.plural, *(str(number) if number else "·" for number in row))
-        output.console().print(table)
+        output.print_table(table)
         for change in plan.changes:
             if change.action is not Action.CREATED:
                 click.echo(_sentence(change))

@@ -82,7 +82,7 @@ def reservations(subject: dict[str, Any], limit: int) -> None:
             f"{item.granted_output_tokens:,} tok",
             tables.in_words(item.expire_time, now),
         )
-    output.console().print(table)
+    output.print_table(table)
 
 
 async def _first(items: AsyncIterator[Any], limit: int) -> AsyncIterator[Any]:
@@ -174,7 +174,7 @@ def _print_entries(entries: list[report_pb2.LedgerEntry], zone: str, *, more: bo
             f"…{entry.reservation[-12:]}" if entry.reservation else "",
             _remarks(entry),
         )
-    output.console().print(table)
+    output.print_table(table)
     if more:
         output.note(f"the newest {len(entries)}; --limit shows more")
 

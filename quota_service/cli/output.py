@@ -40,6 +40,14 @@ def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -
     return result
 
 
+def print_table(filled: Table) -> None:
+    """Prints a table with some air around it."""
+    page = console()
+    page.print()
+    page.print(filled)
+    page.print()
+
+
 def styled(text: str, **style: Any) -> str:
     """A text with a style, where colours are welcome; click strips it where stdout is no terminal."""
     return text if "NO_COLOR" in os.environ else click.style(text, **style)

@@ -109,7 +109,7 @@ def _print_decision(answer: quota_pb2.AuthorizeResponse, zones: tables.Zones) ->
     if answer.HasField("retry_after"):
         click.echo(f"  try again in {answer.retry_after.ToJsonString()}")
     if answer.budgets:
-        output.console().print(tables.status_table(answer.budgets, zones))
+        output.print_table(tables.status_table(answer.budgets, zones))
 
 
 def _print_reservation(reservation: quota_pb2.Reservation) -> None:
@@ -196,7 +196,7 @@ def _print_commit(answer: quota_pb2.CommitResponse, zones: tables.Zones) -> None
     for remark in remarks:
         click.echo(remark)
     if answer.budgets:
-        output.console().print(tables.status_table(answer.budgets, zones))
+        output.print_table(tables.status_table(answer.budgets, zones))
 
 
 @click.command()

@@ -229,7 +229,7 @@ async def test_another_spelling_of_a_model_resolves_to_the_catalogues_entry(clie
     await client.found_acme()
     await client.budget("gpt", limits=cost(20_000), scope={"provider": "openai", "model": "gpt-4o"})
     reservation = (await authorized(client, model="gpt-4o-2024-08-06")).reservation
-    assert (reservation.model, reservation.requested_model) == ("gpt-4o", "gpt-4o-2024-08-06")
+    assert reservation.requested_model == "gpt-4o-2024-08-06"
     assert await stands(client, "gpt") == (0, COST)
 
 

@@ -159,15 +159,10 @@ async def model(
     client: Client, name: str, input_pico: int = 1_000_000, output_pico: int = 1_000_000, **fields: Any
 ) -> None:
     """A model of acme's own, of provider `house`; a micro-USD per token unless said otherwise."""
-    prices = (
-        []
-        if fields.pop("unpriced", False)
-        else [
-            catalog_pb2.ModelPrice(input_pico_usd_per_token=input_pico, output_pico_usd_per_token=output_pico)
-        ]
-    )
+    price = catalog_pb2.ModelPrice(input_pico_usd_per_token=input_pico, output_pico_usd_per_token=output_pico)
+    fields.setdefault("prices", [] if fields.pop("unpriced", False) else [price])
     fields.setdefault("provider", "house")
-    new = catalog_pb2.Model(model=name, prices=prices, **fields)
+    new = catalog_pb2.Model(model=name, **fields)
     await client.catalog.UpsertModel(catalog_pb2.UpsertModelRequest(organization="acme", model=new))
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import click
-from rich.console import Console
 
 from quota_service.cli import output
 from quota_service.cli.replay.checks import Check
@@ -101,12 +100,11 @@ def as_json(report: Report) -> dict[str, object]:
 
 def print_report(report: Report) -> None:
     """Prints the report for a person."""
-    console = output.console()
     _print_decisions(report)
-    _print_denials(console, report)
-    _print_spend(console, report)
+    _print_denials(report)
+    _print_spend(report)
     _print_money(report)
-    _print_latencies(console, report)
+    _print_latencies(report)
     _print_checks(report)
 
 
@@ -132,7 +130,7 @@ _FATES = {
 }
 
 
-def _print_denials(console: Console, report: Report) -> None:
+def _print_denials(report: Report) -> None:
     sums = report.outcomes
     if not sums.denied:
         return
@@ -145,7 +143,7 @@ def _print_denials(console: Console, report: Report) -> None:
             denial.reason.lower().replace("_", " "),
             f"{count:,}",
         )
-    console.print(table)
+    output.print_table(table)
     if sums.asked_again:
         click.echo(
             f"{sums.not_needed:,} of {output.counted(sums.asked_again, 'denial')} by budgets were due to"
@@ -159,7 +157,7 @@ def _limit_name(source: str) -> str:
     return identifier if collection == "budgets" else f"{collection}/{identifier}".strip("/")
 
 
-def _print_spend(console: Console, report: Report) -> None:
+def _print_spend(report: Report) -> None:
     sums = report.outcomes
     table = output.table("department", "cost center", "commits", "spent", right=["commits", "spent"])
     for team, micros in sums.spent_by_team.most_common():
@@ -167,7 +165,7 @@ def _print_spend(console: Console, report: Report) -> None:
         table.add_row(team or NOBODY, center, f"{sums.requests_by_team[team]:,}", usd(micros))
     table.add_section()
     table.add_row("all", "", f"{sum(sums.requests_by_team.values()):,}", usd(sums.charged_micros))
-    console.print(table)
+    output.print_table(table)
 
 
 def _print_money(report: Report) -> None:
@@ -179,14 +177,14 @@ def _print_money(report: Report) -> None:
     click.echo(f"still held at the end of the run: {usd(sums.still_held_micros)} (until it expired)")
 
 
-def _print_latencies(console: Console, report: Report) -> None:
+def _print_latencies(report: Report) -> None:
     sums = report.outcomes
     table = output.table("latency", "calls", "p50", "p99", right=["calls", "p50", "p99"])
     for name, values in (("Authorize", sums.authorize_ns), ("Commit", sums.commit_ns)):
         ordered = sorted(values)
         quantiles = (_milliseconds(percentile_ns(ordered, percent)) for percent in (50, 99))
         table.add_row(name, f"{len(ordered):,}", *quantiles)
-    console.print(table)
+    output.print_table(table)
     if sums.retries:
         click.echo(f"{sums.retries:,} calls were repeated because the server was unavailable")
 

@@ -83,8 +83,8 @@ WHERE organization = $1 AND $2 = ''
     AND ($8 = '' OR cost_center = $8)
     AND ($9::jsonb = '{}' OR tags @> $9::jsonb)
     AND ($10::jsonb = '[]' OR windows @> $10::jsonb)
-    AND ($11::timestamptz IS NULL OR at_time >= $11)
-    AND ($12::timestamptz IS NULL OR at_time < $12)
+    AND ($11::timestamptz IS NULL OR create_time >= $11)
+    AND ($12::timestamptz IS NULL OR create_time < $12)
     AND ($13::bigint IS NULL OR id < $13)
 ORDER BY id DESC LIMIT $14;
 
@@ -100,7 +100,7 @@ WHERE organization = $1 AND reservation = $2 AND reservation <> ''
     AND ($8 = '' OR cost_center = $8)
     AND ($9::jsonb = '{}' OR tags @> $9::jsonb)
     AND ($10::jsonb = '[]' OR windows @> $10::jsonb)
-    AND ($11::timestamptz IS NULL OR at_time >= $11)
-    AND ($12::timestamptz IS NULL OR at_time < $12)
+    AND ($11::timestamptz IS NULL OR create_time >= $11)
+    AND ($12::timestamptz IS NULL OR create_time < $12)
     AND ($13::bigint IS NULL OR id < $13)
 ORDER BY id DESC LIMIT $14;
