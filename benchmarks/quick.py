@@ -33,10 +33,10 @@ from quota_service.embedded import EmbeddedStores
 from quota_service.stores.postgres.migrate import migrate
 
 CYCLES = 5
-WARM_UP_S = 0.4
-BUSY_S = 0.8
-ALONE_S = 0.25
-TIME_LIMIT_S = 90
+WARM_UP_S = 0.3
+BUSY_S = 0.7
+ALONE_S = 0.2
+TIME_LIMIT_S = 60
 WIDTH_WITHOUT_TERMINAL = 140
 
 

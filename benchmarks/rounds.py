@@ -12,7 +12,7 @@ from benchmarks.load import Call, Run, Target, drive
 from benchmarks.processes import cpu_seconds
 from benchmarks.trivial import METHOD
 
-SETTLE_S = 0.15
+SETTLE_S = 0.1
 """After each round, so that what it left to be written to the ledger is not the next one's burden."""
 
 

@@ -18,15 +18,17 @@ from quota_service.application.statuses import ATTEMPTS, statuses, statuses_of_h
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands
 from quota_service.domain.admission import count_blocked, short_meters
-from quota_service.domain.amounts import Amounts
+from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Counters, Term
 from quota_service.domain.decision import Reason, Violation, retry_after_ms
 from quota_service.domain.errors import (
     AlreadyExists,
+    AmountTooLarge,
     FieldProblem,
     IdempotencyConflict,
     InvalidRequest,
+    PriceNotAllowed,
     QuotaError,
     ReservationEnded,
     StoreUnavailable,
@@ -149,7 +151,9 @@ def _content_hash(request: AuthorizeRequest) -> str:
 def _intent(plans: Plans, request: AuthorizeRequest, now_ms: int, reservation: str, content: str) -> Intent:
     plan = plans.plan(request.subject, request.provider, request.model)
     moment = plan.at(now_ms)
-    model = plan.model
+    violations = _violations(plans, plan, moment)
+    granted = output_tokens(plan.model, request.max_output_tokens) if plan.model else 0
+    needed, error = (NOTHING, None) if violations else _needed(plan, moment, request, granted)
     draft = Hold(
         organization=plans.configuration.organization.id,
         reservation=reservation,
@@ -160,16 +164,14 @@ def _intent(plans: Plans, request: AuthorizeRequest, now_ms: int, reservation: s
         model=request.model,
         requested_model=request.model,
         rates=moment.card.rates if moment.card else (),
-        caller_priced=model is not None and model.caller_priced,
+        caller_priced=plan.model is not None and plan.model.caller_priced,
         input_tokens=request.input_tokens,
         own_cost_micros=request.own_cost_micros,
         windows=tuple([term.window for term in moment.terms]),
-        granted_output_tokens=output_tokens(model, request.max_output_tokens) if model else 0,
+        granted_output_tokens=granted,
+        held=needed,
     )
-    violations = _violations(plans, plan, moment)
-    if violations or model is None:
-        return Intent(plan, moment, draft, violations)
-    return _priced(Intent(plan, moment, draft), request)
+    return Intent(plan, moment, draft, violations, error)
 
 
 def _violations(plans: Plans, plan: Plan, moment: Moment) -> tuple[Violation, ...]:
@@ -185,16 +187,19 @@ def _violations(plans: Plans, plan: Plan, moment: Moment) -> tuple[Violation, ..
     return found
 
 
-def _priced(intent: Intent, request: AuthorizeRequest) -> Intent:
-    """The intent with its demand, or with the error that it comes to."""
-    hold, model = intent.hold, intent.plan.model
+def _needed(
+    plan: Plan, moment: Moment, request: AuthorizeRequest, granted: int
+) -> tuple[Amounts, QuotaError | None]:
+    """What the request may use at most with the granted output tokens, or the error that it comes to."""
+    if plan.model is None or moment.card is None:
+        return NOTHING, None  # which is a violation
     try:
-        if model is not None:
-            own_price_allowed(model, request.own_cost_micros, "estimate.cost_micros")
-        needed = demand(hold.rates, hold.input_tokens, hold.granted_output_tokens, hold.own_cost_micros)
-    except InvalidRequest as error:
-        return intent._replace(error=error)
-    return intent._replace(hold=replace(hold, held=needed))
+        own_price_allowed(plan.model, request.own_cost_micros, "estimate.cost_micros")
+        return demand(moment.card.rates, request.input_tokens, granted, request.own_cost_micros), None
+    except AmountTooLarge as error:
+        return NOTHING, AmountTooLarge(str(error), field="estimate")
+    except PriceNotAllowed as error:
+        return NOTHING, error
 
 
 def _command(intent: Intent, request: AuthorizeRequest) -> commands.Authorize:

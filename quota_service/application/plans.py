@@ -24,7 +24,7 @@ from quota_service.domain.scope import Facts
 from quota_service.domain.subject import Subject, SubjectFault, SubjectProblem, complete
 
 PLANS_MAX = 20_000
-"""Plans kept per configuration; beyond it all are forgotten and made anew."""
+"""Plans kept per configuration, and terms of holds; beyond it all are forgotten and made anew."""
 
 _REASONS = {
     SubjectFault.UNKNOWN: Reason.SUBJECT_UNKNOWN,
@@ -71,7 +71,7 @@ class Plan:
         self._configuration = configuration
         self._matching = tuple(
             budget
-            for budget in configuration.budgets.values()
+            for _, budget in sorted(configuration.budgets.items())
             if not budget.disabled and scope.matches(budget.scope, self.facts)
         )
         self._moment: Moment | None = None
@@ -194,6 +194,14 @@ def _missing_dimensions(configuration: Configuration, facts: Facts) -> tuple[Vio
     )
 
 
+class _Known(NamedTuple):
+    """A budget's term in a window, as it stays until an instant (`None`: for good)."""
+
+    budget: Budget
+    term: Term
+    until_ms: int | None
+
+
 class Plans:
     """The plans of one configuration."""
 
@@ -201,6 +209,7 @@ class Plans:
         self.configuration = configuration
         self._aliases = aliases
         self._plans: dict[tuple[Subject, str, str], Plan] = {}
+        self._terms: dict[tuple[WindowRef, int | None], _Known] = {}
         self._providers = {
             provider for provider, _ in (*configuration.own_models, *configuration.imported_models)
         }
@@ -218,6 +227,20 @@ class Plans:
                 (self._provider(provider, model), model),
             )
         return found
+
+    def term_in(self, window: WindowRef, tier: int | None, now_ms: int) -> tuple[Budget, Term] | None:
+        """The budget of a window, and its term there; `None` where it is no longer in the configuration."""
+        known = self._terms.get((window, tier))
+        if known is None or (known.until_ms is not None and now_ms >= known.until_ms):
+            budget = self.configuration.budgets.get(window.budget)
+            if budget is None:
+                return None
+            if len(self._terms) >= PLANS_MAX:
+                self._terms.clear()
+            bounds = Bounds()
+            term = term_of(budget, window, tier, now_ms, bounds)
+            known = self._terms[window, tier] = _Known(budget, term, bounds.until_ms)
+        return known.budget, known.term
 
     def _provider(self, provider: str, model: str) -> str:
         """The provider as budgets know it.

@@ -1,8 +1,9 @@
-"""Record: charge usage without a reservation. Also the Commit of a reservation that no store knows."""
+"""Record: charge usage without a reservation. Also what stands in for a reservation that no store knows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from quota_service.application.configurations import Configurations
@@ -18,34 +19,34 @@ from quota_service.domain import commands, ledger
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.commands import Basis
 from quota_service.domain.errors import (
+    AmountTooLarge,
+    FieldProblem,
     IdempotencyConflict,
+    InvalidRequest,
     ModelUnknown,
     QuotaError,
     StoreUnavailable,
     TimeInFuture,
 )
-from quota_service.domain.pricing import Usage, charge, cost_pico, own_price_allowed
-from quota_service.domain.reservation import Hold
+from quota_service.domain.pricing import Rate, Usage, charge, cost_pico, own_price_allowed
+from quota_service.domain.reservation import Hold, State
 from quota_service.domain.subject import Subject
 
 CLOCK_TOLERANCE_MS = 1_000
 """By how much a caller's clock may be ahead of the store's; what is in between is taken as now."""
 
+WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""How a repeat waits for the ledger to get the entry of the first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """What to charge, once for `key`. With `reservation` it is that reservation's late Commit. `occur_ms`
-    `None`: now.
-    """
+    """What to charge to whom. `occur_ms` `None`: now."""
 
-    key: str
-    content_hash: str
     subject: Subject
     provider: str
     model: str
     usage: Usage
-    usage_estimated: bool = False
-    reservation: str = ""
     occur_ms: int | None = None
 
 
@@ -75,31 +76,24 @@ class Recording:
 
     async def record(self, request: RecordRequest) -> RecordResult:
         """Raises what the contract says of Record. Goes on if the caller is cancelled."""
-        found = Charge(
-            key=ledger.key_of_record(request.idempotency_key),
-            content_hash=_content_hash(request),
-            subject=request.subject,
-            provider=request.provider,
-            model=request.model,
-            usage=request.usage,
-            occur_ms=request.occur_ms,
-        )
-        return await self._tracked.run(self.charge(found))
+        return await self._tracked.run(self._record(request))
 
-    async def charge(self, charge_: Charge) -> RecordResult:
+    async def _record(self, request: RecordRequest) -> RecordResult:
         """Charges every window that the subject's request falls under at that time, for the first time or
         not at all.
         """
-        organization = await self._configurations.organization_of(charge_.subject)
+        organization = await self._configurations.organization_of(request.subject)
         plans = await self._configurations.get(organization)
-        known = await self._memory.find(organization, charge_.key)
+        key, content = ledger.key_of_record(request.idempotency_key), _content_hash(request)
+        known = await self._memory.find(organization, key)
         if known is not None:
-            return _replayed(organization, charge_, known)
+            return _replayed(organization, content, known)
         for _ in range(ATTEMPTS):
             basis = Basis(organization=organization, version=plans.configuration.version)
             answer: commands.RecordAnswer | commands.OutsideBasis
             try:
-                answer = await self._holds.record(_command(basis, charge_, self._price(plans, charge_)))
+                priced = self._price(plans, _charge(request))
+                answer = await self._holds.record(_command(basis, key, content, request.usage, priced))
             except QuotaError as error:
                 answer = await self._proven(basis, error)
             match answer:
@@ -107,12 +101,26 @@ class Recording:
                     plans = await self._configurations.at_least(organization, answer.version)
                 case commands.Recorded(event=event) if event is not None:
                     durability = await self._writer.settle(event)
-                    row = await self._memory.find(organization, charge_.key)
+                    row = await self._memory.find(organization, key)
                     return _result(organization, event, row, durability)
                 case commands.Recorded():
-                    return await self._recorded_before(organization, charge_)
+                    return await self._recorded_before(organization, key, content)
                 case commands.Conflict():
                     raise IdempotencyConflict("The key is in use for a charge with other content.")
+        raise StoreUnavailable("The configuration changes faster than a charge can be made.")
+
+    async def stand_in(self, reservation: str, charge_: Charge) -> Hold:
+        """A hold for a reservation that no store knows: it held nothing, has ended, and counts where the
+        charge would under the current configuration. Raises ModelUnknown, PriceNotAllowed, AmountTooLarge.
+        """
+        organization = charge_.subject.organization
+        plans = await self._configurations.get(organization)
+        for _ in range(ATTEMPTS):
+            basis = Basis(organization=organization, version=plans.configuration.version)
+            stale = await self._holds.inspect(commands.Inspect(basis=basis, windows=()))
+            if not isinstance(stale, commands.Stale):
+                return _ended(self._price(plans, charge_), reservation)
+            plans = await self._configurations.at_least(organization, stale.version)
         raise StoreUnavailable("The configuration changes faster than a charge can be made.")
 
     async def _proven(self, basis: Basis, error: QuotaError) -> commands.Stale:
@@ -129,6 +137,8 @@ class Recording:
         occur_ms = now_ms if charge_.occur_ms is None else charge_.occur_ms
         if occur_ms > now_ms + CLOCK_TOLERANCE_MS:
             raise TimeInFuture("must not be in the future", field="occur_time")
+        if occur_ms < 0:
+            raise InvalidRequest(FieldProblem("occur_time", "must not be before 1970"))
         occur_ms = min(occur_ms, now_ms)
         plan = plans.plan(charge_.subject, charge_.provider, charge_.model)
         moment = plan.at(now_ms) if charge_.occur_ms is None else plan.moment(occur_ms)
@@ -140,19 +150,19 @@ class Recording:
         rates = moment.card.rates
         return _Priced(
             _draft(plan, moment, charge_),
-            charge(rates, charge_.usage),
+            _charged(rates, charge_.usage),
             cost_pico(rates, charge_.usage),
             occur_ms,
         )
 
-    async def _recorded_before(self, organization: str, charge_: Charge) -> RecordResult:
+    async def _recorded_before(self, organization: str, key: str, content: str) -> RecordResult:
         """Valkey knows the charge: somebody has made it, a moment ago or while the ledger was away."""
-        row = await self._memory.find(organization, charge_.key)
-        if row is None:
-            raise StoreUnavailable(
-                "The charge is made and on its way to the ledger; ask again for its entry."
-            )
-        return _replayed(organization, charge_, row)
+        for pause_s in WAITS_S:
+            row = await self._memory.find(organization, key)
+            if row is not None:
+                return _replayed(organization, content, row)
+            await asyncio.sleep(pause_s)
+        raise StoreUnavailable("The charge is made and on its way to the ledger; ask again for its entry.")
 
 
 def _content_hash(request: RecordRequest) -> str:
@@ -166,10 +176,27 @@ def _content_hash(request: RecordRequest) -> str:
     )
 
 
+def _charged(rates: tuple[Rate, ...], usage: Usage) -> Amounts:
+    try:
+        return charge(rates, usage)
+    except AmountTooLarge as error:
+        raise AmountTooLarge(str(error), field="usage") from error
+
+
+def _charge(request: RecordRequest) -> Charge:
+    return Charge(
+        subject=request.subject,
+        provider=request.provider,
+        model=request.model,
+        usage=request.usage,
+        occur_ms=request.occur_ms,
+    )
+
+
 def _draft(plan: Plan, moment: Moment, charge_: Charge) -> Hold:
     return Hold(
         organization=moment.basis.organization,
-        reservation=charge_.reservation,
+        reservation="",
         subject=plan.subject,
         provider=charge_.provider,
         model=charge_.model,
@@ -180,18 +207,28 @@ def _draft(plan: Plan, moment: Moment, charge_: Charge) -> Hold:
     )
 
 
-def _command(basis: Basis, charge_: Charge, priced: _Priced) -> commands.Record:
+def _ended(priced: _Priced, reservation: str) -> Hold:
+    at_ms = priced.occur_ms
+    return replace(
+        priced.hold,
+        reservation=reservation,
+        state=State.EXPIRED,
+        create_ms=at_ms,
+        expire_ms=at_ms,
+        end_ms=at_ms,
+    )
+
+
+def _command(basis: Basis, key: str, content: str, usage: Usage, priced: _Priced) -> commands.Record:
     return commands.Record(
         basis=basis,
-        key=charge_.key,
-        content_hash=charge_.content_hash,
+        key=key,
+        content_hash=content,
         hold=priced.hold,
-        usage=charge_.usage,
+        usage=usage,
         charged=priced.charged,
         cost_pico=priced.pico,
         occur_ms=priced.occur_ms,
-        late=bool(charge_.reservation),
-        usage_estimated=charge_.usage_estimated,
     )
 
 
@@ -208,8 +245,8 @@ def _result(
     )
 
 
-def _replayed(organization: str, charge_: Charge, row: LedgerRow) -> RecordResult:
-    if row.entry.content_hash != charge_.content_hash:
+def _replayed(organization: str, content: str, row: LedgerRow) -> RecordResult:
+    if row.entry.content_hash != content:
         raise IdempotencyConflict("The key was used before for a charge with other content.")
     return RecordResult(
         organization=organization,

@@ -16,7 +16,6 @@ from quota_service.application.statuses import statuses_of_hold
 from quota_service.application.tracking import Tracked
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands, ledger
-from quota_service.domain.amounts import NOTHING
 from quota_service.domain.commands import Settled
 from quota_service.domain.errors import (
     AmountTooLarge,
@@ -25,7 +24,7 @@ from quota_service.domain.errors import (
     ReservationNotFound,
 )
 from quota_service.domain.pricing import Model, rate_card
-from quota_service.domain.reservation import Hold, Settlement, State
+from quota_service.domain.reservation import Hold, State
 
 
 class Commits:
@@ -52,18 +51,15 @@ class Commits:
         return await self._tracked.run(self._commit(request))
 
     async def _commit(self, request: CommitRequest) -> CommitResult:
-        plans = await self._configurations.get(request.organization)
-        command = await self._command(plans, request)
+        command = await self._command(request)
         answer = await self._holds.commit(command)
         if isinstance(answer, commands.Unknown):
             remembered = await self._memory.recall(request.organization, request.reservation)
-            if remembered is None:
-                return await self._charge_unknown(request)
-            await self._holds.restore(remembered)
+            await self._holds.restore(remembered or await self._unknown(request))
             answer = await self._holds.commit(command)
         match answer:
             case Settled():
-                return await self._settled(plans, answer)
+                return await self._settled(answer)
             case commands.Conflict():
                 raise IdempotencyConflict("The reservation was committed before with other content.")
             case commands.TooLarge():
@@ -75,7 +71,7 @@ class Commits:
             case _:
                 assert_never(answer)
 
-    async def _command(self, plans: Plans, request: CommitRequest) -> commands.Commit:
+    async def _command(self, request: CommitRequest) -> commands.Commit:
         command = commands.Commit(
             organization=request.organization,
             reservation=request.reservation,
@@ -87,13 +83,25 @@ class Commits:
         if not request.model and not request.provider:
             return command
         hold = await self._memory.look(request.organization, request.reservation)
-        return _as_answered(command, request, hold, plans) if hold is not None else command
+        if hold is None or _is_as_held(request, hold):
+            return command
+        return _as_answered(command, request, hold, await self._current(request.organization))
 
-    async def _settled(self, plans: Plans, answer: Settled) -> CommitResult:
+    async def _current(self, organization: str) -> Plans:
+        """The newest plans: a price is nothing to be out of date."""
+        plans = await self._configurations.get(organization)
+        basis = commands.Basis(organization=organization, version=plans.configuration.version)
+        answer = await self._holds.inspect(commands.Inspect(basis=basis, windows=()))
+        if isinstance(answer, commands.Stale):
+            return await self._configurations.at_least(organization, answer.version)
+        return plans
+
+    async def _settled(self, answer: Settled) -> CommitResult:
         if answer.event is not None:
             durability = await self._writer.settle(answer.event)
         else:
             durability = await self._memory.durability(answer.hold.organization, _last_key(answer.hold))
+        plans = await self._configurations.get(answer.hold.organization)
         return CommitResult(
             hold=answer.hold,
             settlement=answer.settlement,
@@ -103,33 +111,21 @@ class Commits:
             statuses=statuses_of_hold(plans, answer.hold, answer.counters, answer.now_ms),
         )
 
-    async def _charge_unknown(self, request: CommitRequest) -> CommitResult:
-        """A reservation that no store knows: charged from what the request says."""
+    async def _unknown(self, request: CommitRequest) -> Hold:
+        """What stands in for a reservation that no store knows: it held nothing and has ended, so that what
+        is charged is its late settlement.
+        """
         if request.subject is None or not request.provider or not request.model:
             raise ReservationNotFound(
                 "No store knows the reservation. To charge it all the same, send subject, provider and model."
             )
         charge = Charge(
-            key=ledger.key_of_end(request.reservation),
-            content_hash=_content_hash(request),
             subject=replace(request.subject, organization=request.organization),
             provider=request.provider,
             model=request.model,
             usage=request.usage,
-            usage_estimated=request.usage_estimated,
-            reservation=request.reservation,
         )
-        recorded = await self._recording.charge(charge)
-        hold = recorded.entry.hold
-        settlement = hold.settlement or Settlement(recorded.entry.charged, NOTHING, NOTHING)
-        return CommitResult(
-            hold=hold,
-            settlement=settlement,
-            late=True,
-            replayed=recorded.replayed,
-            durability=recorded.durability,
-            statuses=(),
-        )
+        return await self._recording.stand_in(request.reservation, charge)
 
 
 class Releases:
@@ -162,6 +158,18 @@ def _content_hash(request: CommitRequest) -> str:
     return content_hash(request.usage, request.usage_estimated, request.provider, request.model)
 
 
+def _answered(request: CommitRequest, hold: Hold) -> tuple[str, str]:
+    """Provider and model that answered."""
+    return request.provider or hold.provider, request.model or hold.model
+
+
+def _is_as_held(request: CommitRequest, hold: Hold) -> bool:
+    return _answered(request, hold) in (
+        (hold.provider, hold.model),
+        (hold.provider, hold.requested_model),
+    )
+
+
 def _as_answered(
     command: commands.Commit, request: CommitRequest, hold: Hold, plans: Plans
 ) -> commands.Commit:
@@ -169,10 +177,8 @@ def _as_answered(
 
     One that the catalogue does not have, or had no price for then, is charged at the hold's prices.
     """
-    provider, name = request.provider or hold.provider, request.model or hold.model
+    provider, name = _answered(request, hold)
     model: Model | None = plans.model(provider, name)
-    if (provider, name) in ((hold.provider, hold.model), (hold.provider, hold.requested_model)):
-        return command
     card = rate_card(model, hold.create_ms) if model is not None else None
     if model is None or card is None:
         return replace(command, provider=provider, model=name)

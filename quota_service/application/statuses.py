@@ -44,14 +44,11 @@ def statuses_of_hold(
     plans_: Plans, hold: Hold, counters: Sequence[Counters], now_ms: int
 ) -> tuple[Status, ...]:
     """The windows that a hold counts in, under today's budgets. Budgets deleted since are left out."""
-    configuration = plans_.configuration
     model = plans_.model(hold.provider, hold.model)
     tier = model.tier if model else None
-    found = ((configuration.budgets.get(window.budget), window) for window in hold.windows)
+    found = [plans_.term_in(window, tier, now_ms) for window in hold.windows]
     return tuple(
-        Status(budget, plans.term_of(budget, window, tier, now_ms), state)
-        for (budget, window), state in zip(found, counters, strict=True)
-        if budget is not None
+        [Status(*known, state) for known, state in zip(found, counters, strict=True) if known is not None]
     )
 
 

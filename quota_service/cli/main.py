@@ -13,6 +13,8 @@ from quota_service.cli.failures import CommandError, ExitCode, did_you_mean
 from quota_service.cli.options import globally
 
 INTERRUPTED = 130
+FAULT = 70
+DEBUG_VARIABLE = "QUOTA_DEBUG"
 
 HELP = """Budgets and quotas for AI spend: authorize before a model call, commit after it.
 
@@ -24,6 +26,7 @@ Exit codes:
   3  not found
   4  conflict, or the state does not allow it
   5  the server is unavailable
+ 70  a fault of the command itself
 """
 
 
@@ -108,7 +111,22 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader, `head` say, has seen enough. What is left in the buffer must not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.OK
+    except Exception as error:
+        if DEBUG_VARIABLE in os.environ:
+            raise
+        return _fault(error)
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _fault(error: Exception) -> int:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    fault = CommandError(
+        f"this is a fault of the command: {type(error).__name__}: {error}",
+        hint=f"{DEBUG_VARIABLE}=1 shows where it happened; please report it",
+    )
+    _fail(fault)
+    return FAULT
 
 
 def _fail(error: CommandError) -> int:

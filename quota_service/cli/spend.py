@@ -101,13 +101,13 @@ def _print_decision(answer: quota_pb2.AuthorizeResponse, zones: tables.Zones) ->
     elif allowed:
         click.echo("  nothing is held: this was only a question")
     for violation in answer.violations:
-        click.echo(
-            f"  {types_pb2.Reason.Name(violation.reason).removeprefix('REASON_')}: {violation.message}"
-        )
+        reason = types_pb2.Reason.Name(violation.reason).removeprefix("REASON_")
+        said = violation.message in answer.message
+        click.echo(f"  {reason}  {violation.source}{'' if said else f': {violation.message}'}")
     for warning in answer.warnings:
         click.echo(f"  warning: {warning.message}")
     if answer.HasField("retry_after"):
-        click.echo(f"  try again in {answer.retry_after.ToJsonString()}")
+        click.echo(f"  try again in {tables.duration_in_words(answer.retry_after.ToSeconds())}")
     if answer.budgets:
         output.print_table(tables.status_table(answer.budgets, zones))
 

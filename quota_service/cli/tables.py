@@ -40,12 +40,15 @@ def local_time(moment: Timestamp, zone: str, *, form: str = "%Y-%m-%d %H:%M %Z")
 def in_words(moment: Timestamp, now: datetime) -> str:
     """How long until an instant, such as `43 s` or `2 h`."""
     seconds = int((moment.ToDatetime(tzinfo=UTC) - now).total_seconds())
-    if seconds <= 0:
-        return "now"
+    return duration_in_words(seconds) if seconds > 0 else "now"
+
+
+def duration_in_words(seconds: int) -> str:
+    """A duration in the largest unit of which there are at least two."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds // length} {unit}"
-    return f"{seconds} s"
+    return f"{max(seconds, 1)} s"
 
 
 def bar(status: types_pb2.BudgetStatus) -> Text:

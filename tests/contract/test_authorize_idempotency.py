@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from quota.v1 import quota_pb2, types_pb2
+from quota.v1 import directory_pb2, quota_pb2, types_pb2
 from tests.support.calls import (
     COST,
     api_key,
@@ -122,8 +122,6 @@ async def test_a_partly_committed_hold_is_replayed_as_it_is(client: Client) -> N
 async def test_one_key_in_two_organizations_is_two_keys(client: Client) -> None:
     await client.found_acme()
     await client.budget("engineering", limits=cost(20_000))
-    from quota.v1 import directory_pb2
-
     other = directory_pb2.Organization(unbudgeted="UNBUDGETED_POLICY_ALLOW")  # type: ignore[arg-type]
     await client.directory.CreateOrganization(
         directory_pb2.CreateOrganizationRequest(organization_id="other", organization=other)
@@ -177,7 +175,7 @@ async def test_a_repeat_is_priced_as_the_first(client: Client) -> None:
     await client.found_acme()
     await model(client, "own")
     await client.budget("engineering", limits=cost(20_000))
-    asked = {"provider": "house", "model": "own", "estimate": estimate(10, 10)}
+    asked: dict[str, Any] = {"provider": "house", "model": "own", "estimate": estimate(10, 10)}
     await held(client, **asked)
     await model(client, "own", 2_000_000, 2_000_000)
     assert (await authorized(client, **asked)).reservation.held.cost_micros == 20

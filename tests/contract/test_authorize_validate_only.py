@@ -22,7 +22,7 @@ from tests.support.stores import Stores
         {"subject": subject(user="nobody")},
         {"subject": subject(user="ada", tags={"run": "3"})},
     ],
-    ids=str,
+    ids=["allowed", "input", "output", "model", "subject", "values"],
 )
 async def test_it_decides_as_the_request_itself_and_leaves_no_trace(
     client: Client, stores: Stores, fields: dict[str, Any]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from quota_service.domain.amounts import Amounts, Limits
-from quota_service.domain.commands import Event
+from quota_service.domain.commands import Event, Granted, Recorded, Settled
 from quota_service.domain.ledger import EntryType
 from quota_service.domain.pricing import Usage
 from quota_service.domain.reservation import Hold, State
@@ -63,7 +63,7 @@ async def _time_left_ms(stores: Stores, key: str) -> int:
 async def test_an_event_in_the_stream_says_what_the_caller_was_told(stores: Stores, key_prefix: str) -> None:
     limited = term(ceilings=Limits(1_000, 1_000, 1_000))
     hold = draft(key_prefix, "r", windows=(window(),))
-    answers = [
+    answers: list[Granted | Settled | Recorded] = [
         granted(await stores.holds.authorize(authorize(hold, limited))),
         granted(await stores.holds.extend(extend(hold, limited, tokens=20, request_id="more"))),
         granted(await stores.holds.extend(extend(hold, limited, ttl_ms=90_000))),
@@ -76,7 +76,7 @@ async def test_an_event_in_the_stream_says_what_the_caller_was_told(stores: Stor
     ]
     told = [answer.event for answer in answers]
     assert list(await _stream(stores, key_prefix)) == told
-    longer = (answers[2].hold.expire_ms, answers[3].hold.expire_ms)  # type: ignore[union-attr]
+    longer = [answer.hold.expire_ms for answer in answers[2:4] if isinstance(answer, Granted)]
     assert [event.entry.key for event in told if event] == [
         "r/hold",
         "r/extend/more",

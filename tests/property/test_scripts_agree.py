@@ -45,7 +45,6 @@ class Machine(RuleBasedStateMachine):
         self.twins = Twins(valkey, self.organization, year_ahead_ms)
         self.auditor = Auditor(self.twins)
         self.names: list[str] = []
-        self.version = 1
         self.crowds = 0
 
     def teardown(self) -> None:
@@ -66,11 +65,17 @@ class Machine(RuleBasedStateMachine):
         if hold is not None and hold.expire_ms > self.twins.now_ms:
             self.twins.advance(hold.expire_ms - self.twins.now_ms - data.draw(st.integers(0, 1)))
 
-    @rule()
-    def the_configuration_changes(self) -> None:
-        self.version += 1
-
     # --- verbs ---
+
+    @rule(data=st.data())
+    def authorize_with_room_for_it(self, data: st.DataObject) -> None:
+        terms = data.draw(strategies.terms(self.twins.now_ms, strategies.room))
+        windows = tuple(term.window for term in terms)
+        rates, tokens = data.draw(strategies.rates), data.draw(strategies.small_tokens)
+        hold = draft(self.organization, self._name(), rates=rates, input_tokens=tokens, windows=windows)
+        ttl_ms = data.draw(st.sampled_from(strategies.TTLS_MS))
+        self._authorize(authorize(hold, *terms, ttl_ms=ttl_ms, version=self.twins.book.version))
+        self._audit(data)
 
     @rule(data=st.data())
     def authorize(self, data: st.DataObject) -> None:
@@ -87,8 +92,7 @@ class Machine(RuleBasedStateMachine):
             refused=refused,
             dry_run=dry_run,
         )
-        self.names.append(hold.reservation)
-        self.auditor.authorized(command, self.twins.authorize(command))
+        self._authorize(command)
         self._audit(data)
 
     @precondition(lambda self: self.crowds < CROWDS_MAX)
@@ -110,6 +114,7 @@ class Machine(RuleBasedStateMachine):
         self.names.append(asked[0].hold.reservation)
         self.crowds += 1
 
+    @precondition(lambda self: self.names)
     @rule(data=st.data())
     def commit(self, data: st.DataObject) -> None:
         command = commands.Commit(
@@ -125,6 +130,7 @@ class Machine(RuleBasedStateMachine):
         self.auditor.settled(self.twins.commit(command))
         self._audit(data)
 
+    @precondition(lambda self: self.names)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         command = commands.Release(
@@ -182,6 +188,11 @@ class Machine(RuleBasedStateMachine):
             self.auditor.audit()
             self.twins.compare_holds(self.names)
 
+    def _authorize(self, command: commands.Authorize) -> None:
+        self.auditor.authorized(command, self.twins.authorize(command))
+        if command.hold.reservation in self.twins.book.holds:
+            self.names.append(command.hold.reservation)
+
     def _draft(
         self, data: st.DataObject, windows: tuple[WindowRef, ...], name: str | None = None
     ) -> Hold | None:
@@ -191,7 +202,7 @@ class Machine(RuleBasedStateMachine):
             return draft(
                 self.organization,
                 self._name() if name is None else name,
-                key=data.draw(st.sampled_from(strategies.KEYS)),
+                key=data.draw(st.sampled_from((*[""] * 8, *strategies.KEYS))),
                 content_hash=data.draw(st.sampled_from(strategies.CONTENT_HASHES)),
                 rates=rates,
                 input_tokens=tokens[0],
@@ -205,13 +216,13 @@ class Machine(RuleBasedStateMachine):
             return None
 
     def _basis(self, data: st.DataObject) -> commands.Basis:
-        return data.draw(strategies.bases(self.organization, self.version, self.twins.now_ms))
+        return data.draw(strategies.bases(self.organization, self.twins.book.version, self.twins.now_ms))
 
     def _name(self) -> str:
         return f"r{next(_numbers)}"
 
     def _any_name(self, data: st.DataObject) -> str:
-        return data.draw(st.sampled_from([*self.names, "unknown"]))
+        return data.draw(st.sampled_from([*self.names[-3:] * 2, *self.names, "unknown"]))
 
 
 @pytest.fixture

@@ -64,4 +64,8 @@ def test_a_window_begins_and_ends_at_a_local_midnight_or_where_one_is_skipped(
     start = datetime.fromtimestamp(window.start_ms / 1000, UTC).astimezone(zone)
     just_before = datetime.fromtimestamp(window.start_ms / 1000 - 1, UTC).astimezone(zone)
     assert start.date() > just_before.date()
-    assert (start.hour, start.minute, start.second) == (0, 0, 0) or start.utcoffset() != just_before.utcoffset()
+    assert (start.hour, start.minute, start.second) == (
+        0,
+        0,
+        0,
+    ) or start.utcoffset() != just_before.utcoffset()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc.aio
 
@@ -23,7 +23,8 @@ PROVIDER, MODEL = "openai", "gpt-4o"  # 2.50 and 10 USD per million input and ou
 class Client:
     """Every service of one server."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, address: str) -> None:
+        self.address = address
         self.quota = QuotaServiceStub(channel)
         self.budgets = BudgetServiceStub(channel)
         self.directory = DirectoryServiceStub(channel)
@@ -92,6 +93,19 @@ async def running_service(valkey_url: str, postgres_url: str, key_prefix: str) -
         postgres_url=postgres_url,
         key_prefix=f"{key_prefix}/",
         grace_ms=1_000,
+        left_behind_ms=500,
     )
     async with compose.running(settings) as address, grpc.aio.insecure_channel(address) as channel:
-        yield Client(channel)
+        yield Client(channel, address)
+
+
+@asynccontextmanager
+async def connections(client: Client, count: int) -> AsyncIterator[list[Client]]:
+    """So many clients of the same server, each with a connection of its own."""
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with AsyncExitStack() as stack:
+        channels = [
+            await stack.enter_async_context(grpc.aio.insecure_channel(client.address, options))
+            for _ in range(count)
+        ]
+        yield [Client(channel, client.address) for channel in channels]

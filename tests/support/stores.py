@@ -55,6 +55,20 @@ class Stores:
         keys = await self.keys(f"hold/{reservation.rpartition('/')[2]}")
         assert await self.valkey.delete(*keys) == 1
 
+    async def balance(self, budget: str) -> tuple[int, int]:
+        """What the ledger has added up for a budget of acme: spent and overrun, in micro-USD."""
+        [row] = await self._database.fetch(
+            "SELECT sum(spent_cost_micros)::bigint, sum(overrun_cost_micros)::bigint FROM window_balances"
+            " WHERE organization = 'acme' AND budget = $1",
+            budget,
+        )
+        return row[0], row[1]
+
+    async def open_holds(self) -> int:
+        """How many holds are live, as far as the ledger knows."""
+        count: int = await self._database.fetchval("SELECT count(*) FROM open_holds")
+        return count
+
     async def _waiting(self) -> int:
         return sum([await self.valkey.xlen(key) for key in await self.keys("events")])
 

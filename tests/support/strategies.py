@@ -42,7 +42,7 @@ small_tokens = st.integers(0, 1_000)
 
 @st.composite
 def _rates(draw: st.DrawFn) -> tuple[Rate, ...]:
-    thresholds = draw(st.sampled_from(((0,), (0,), (0, 1_000), (0, 200, 100_000))))
+    thresholds = draw(st.sampled_from(((0,), (0, 1_000), (0, 200, 100_000))))
     return tuple(Rate(above, *(draw(_pico) for _ in range(4))) for above in thresholds)
 
 
@@ -50,16 +50,20 @@ rates: SearchStrategy[tuple[Rate, ...]] = _rates()
 
 
 @st.composite
-def usages(draw: st.DrawFn, tokens: SearchStrategy[int] = _tokens) -> Usage:
+def usages(
+    draw: st.DrawFn,
+    tokens: SearchStrategy[int] = _tokens,
+    own_cost: SearchStrategy[int | None] = _own_cost,
+) -> Usage:
     input_tokens = draw(tokens)
     cached = draw(st.integers(0, input_tokens))
     written = draw(st.integers(0, input_tokens - cached))
-    return Usage(input_tokens, cached, written, draw(tokens), draw(_own_cost))
+    return Usage(input_tokens, cached, written, draw(tokens), draw(own_cost))
 
 
 any_tokens = st.one_of(small_tokens, small_tokens, _tokens)
 own_costs = _own_cost
-any_usages = st.one_of(usages(small_tokens), usages(small_tokens), usages())
+any_usages = st.one_of(usages(small_tokens, st.none()), usages(small_tokens), usages())
 
 _ceiling = st.one_of(
     st.none(),
@@ -68,9 +72,8 @@ _ceiling = st.one_of(
     st.sampled_from((0, TOKENS_MAX, REQUEST_COST_MICROS_MAX, WINDOW_LIMIT_MAX, 10 * WINDOW_LIMIT_MAX)),
 )
 _roomy = Limits(WINDOW_LIMIT_MAX, WINDOW_LIMIT_MAX, WINDOW_LIMIT_MAX)
-ceilings: SearchStrategy[Limits] = st.one_of(
-    st.just(_roomy), st.just(Limits()), st.builds(Limits, _ceiling, _ceiling, _ceiling)
-)
+room: SearchStrategy[Limits] = st.sampled_from((_roomy, Limits()))
+ceilings: SearchStrategy[Limits] = st.one_of(room, st.builds(Limits, _ceiling, _ceiling, _ceiling))
 
 
 def window_at(budget: str, each_value: str, now_ms: int) -> WindowRef:
@@ -83,16 +86,16 @@ def window_at(budget: str, each_value: str, now_ms: int) -> WindowRef:
 
 
 @st.composite
-def terms(draw: st.DrawFn, now_ms: int) -> tuple[Term, ...]:
+def terms(draw: st.DrawFn, now_ms: int, limits: SearchStrategy[Limits] = ceilings) -> tuple[Term, ...]:
     """The matching budgets of one request, each at most once."""
-    chosen = draw(st.lists(st.sampled_from(sorted(BUDGETS)), unique=True, max_size=4))
-    return tuple([draw(_term(budget, now_ms)) for budget in chosen])
+    chosen = draw(st.lists(st.sampled_from(sorted(BUDGETS)), unique=True, max_size=3))
+    return tuple([draw(_term(budget, now_ms, limits)) for budget in chosen])
 
 
 @st.composite
-def _term(draw: st.DrawFn, budget: str, now_ms: int) -> Term:
+def _term(draw: st.DrawFn, budget: str, now_ms: int, any_limits: SearchStrategy[Limits]) -> Term:
     each_value = draw(st.sampled_from(EACH_VALUES)) if budget.startswith("each") else ""
-    limits = draw(ceilings)
+    limits = draw(any_limits)
     max_values = draw(st.integers(1, 4)) if budget in COUNTED else 0
     return Term(
         window_at(budget, each_value, now_ms), limits, limits, draw(st.sampled_from(Mode)), max_values

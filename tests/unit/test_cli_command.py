@@ -27,6 +27,17 @@ def test_help_lists_every_command_without_importing_what_is_slow() -> None:
     assert shown.splitlines()[-1] == "[]"
 
 
+def test_a_fault_of_the_command_is_a_sentence_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: object) -> None:
+        raise ExceptionGroup("several", [KeyError("x")])
+
+    monkeypatch.setattr(command.cli, "main", broken)
+    assert command.main([]) == command.FAULT
+    assert capsys.readouterr().err.startswith("error: this is a fault of the command: KeyError: 'x'\n")
+
+
 @pytest.mark.parametrize("name", sorted(command.COMMANDS))
 def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main([name, "--help"]) == ExitCode.OK

@@ -145,6 +145,8 @@ async def _run(
         started_ns = time.monotonic_ns()
         await runner.send_all(plan, concurrency=concurrency)
         elapsed_ms = (time.monotonic_ns() - started_ns) // 1_000_000
+    if runner.gave_up:
+        raise runner.gave_up
     parent = f"organizations/{organization}"
     checks = await Checker(session.connection, parent, runner.outcomes).run()
     teams = [team async for team in list_teams(session.connection, parent)]

@@ -81,7 +81,12 @@ class Outcomes:
         self.late += answer.late
         self.buffered += answer.durability == types_pb2.DURABILITY_BUFFERED
 
-    def failed(self, call: Call, error: ApiError) -> None:
+    def abandoned_unseen(self) -> None:
+        """Notes a grant whose answer never arrived and that nobody wanted to commit."""
+        self.granted += 1
+        self.fates[Fate.ABANDONED] += 1
+
+    def failed(self, error: ApiError) -> None:
         """Notes a call that the server did not answer as it should."""
         self.errors[f"{error.code.name} {error.reason}: {error.message}"] += 1
 

@@ -14,7 +14,7 @@ from quota.v1 import quota_pb2, types_pb2
 from quota_service.cli.replay.outcomes import Outcomes
 from quota_service.cli.replay.plan import Call, Fate
 
-ATTEMPTS = 20
+ATTEMPTS = 60  # of one call: 15 s without a server
 RETRY_PAUSE_S = 0.25
 FIRST_TOKEN_MS = 300
 TOKEN_MS = 20
@@ -45,6 +45,7 @@ class Runner:
         self.speed = speed
         self.done = done
         self.outcomes = Outcomes()
+        self.gave_up: ApiError | None = None
 
     async def send_all(self, calls: Sequence[Call], *, concurrency: int) -> None:
         """Sends every call: at its time divided by the speed, or `concurrency` at a time."""
@@ -59,6 +60,8 @@ class Runner:
     async def _work(self, queue: Iterator[Call]) -> None:
         for call in queue:
             await self._send(call)
+            if self.gave_up:
+                return
 
     async def _send_in_time(self, calls: Sequence[Call]) -> None:
         started_s = time.monotonic()
@@ -66,18 +69,27 @@ class Runner:
             for call in calls:
                 due_s = started_s + call.arrival_us / 1_000_000 / self.speed
                 await asyncio.sleep(max(0, due_s - time.monotonic()))
+                if self.gave_up:
+                    return
                 group.create_task(self._send(call))
 
     async def _send(self, call: Call) -> None:
         try:
             await self._authorize_and_settle(call)
         except ApiError as error:
-            self.outcomes.failed(call, error)
+            if call.fate is Fate.ABANDONED and error.reason == "RESERVATION_ENDED":
+                # Granted by a try whose answer was lost, and expired before the next one.
+                self.outcomes.abandoned_unseen()
+            else:
+                self.outcomes.failed(error)
+            if error.retryable:
+                # Its attempts are used up: the server is gone. The other calls need not find out one by one.
+                self.gave_up = error
         self.done()
 
     async def _authorize_and_settle(self, call: Call) -> None:
         request = self._request(call)
-        answer = await self._timed(self.connection.quota.Authorize, request, self.outcomes.authorize_ns)
+        answer = await self._repeated(self.connection.quota.Authorize, request, self.outcomes.authorize_ns)
         self.outcomes.authorized(call, answer)
         if answer.decision == types_pb2.DECISION_ALLOW:
             await self._settle(call, answer.reservation)
@@ -108,14 +120,14 @@ class Runner:
         await self._wait_for_model(call)
         if call.fate is Fate.FAILS:
             release = quota_pb2.ReleaseRequest(name=reservation.name, reason=RELEASE_REASON)
-            await self.connection.call(self.connection.quota.Release, release, attempts=ATTEMPTS)
+            await self._repeated(self.connection.quota.Release, release)
             return
         commit = quota_pb2.CommitRequest(
             name=reservation.name,
             usage=types_pb2.Usage(input_tokens=call.input_tokens, output_tokens=call.used_output_tokens),
             usage_estimated=call.fate is Fate.CANCELLED,
         )
-        answer = await self._timed(self.connection.quota.Commit, commit, self.outcomes.commit_ns)
+        answer = await self._repeated(self.connection.quota.Commit, commit, self.outcomes.commit_ns)
         self.outcomes.committed(reservation, answer)
 
     async def _wait_for_model(self, call: Call) -> None:
@@ -128,15 +140,15 @@ class Runner:
         request.estimate.max_output_tokens = call.output_tokens
         request.idempotency_key += "-actual"
         request.validate_only = True
-        answer = await self.connection.call(self.connection.quota.Authorize, request, attempts=ATTEMPTS)
+        answer = await self._repeated(self.connection.quota.Authorize, request)
         self.outcomes.asked_again += 1
         self.outcomes.not_needed += answer.decision == types_pb2.DECISION_ALLOW
 
-    async def _timed(
+    async def _repeated(
         self,
         method: UnaryUnaryMultiCallable[Request, Response],
         request: Request,
-        latencies_ns: list[int],
+        latencies_ns: list[int] | None = None,
     ) -> Response:
         """Makes a call, again while the server is unavailable; the time of the last try counts."""
         left = ATTEMPTS
@@ -149,7 +161,8 @@ class Runner:
                 if not error.retryable or not left:
                     raise
             else:
-                latencies_ns.append(time.perf_counter_ns() - started_ns)
+                if latencies_ns is not None:
+                    latencies_ns.append(time.perf_counter_ns() - started_ns)
                 return answer
             self.outcomes.retries += 1
             await asyncio.sleep(RETRY_PAUSE_S)

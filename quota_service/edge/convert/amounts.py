@@ -12,6 +12,11 @@ def amounts(value: Amounts) -> types_pb2.Amounts:
     return types_pb2.Amounts(cost_micros=value.cost_micros, tokens=value.tokens, requests=value.requests)
 
 
+def fill(message: types_pb2.Amounts, value: Amounts) -> None:
+    """Writes amounts into a message that is part of another."""
+    message.cost_micros, message.tokens, message.requests = value
+
+
 def some_amounts(value: Amounts) -> types_pb2.Amounts | None:
     """Amounts as a message; `None` where they are nothing."""
     return amounts(value) if any(value) else None

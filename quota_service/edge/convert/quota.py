@@ -27,7 +27,7 @@ from quota_service.edge.convert import amounts
 from quota_service.edge.convert.ledger import ledger_entry
 from quota_service.edge.convert.statuses import budget_statuses
 from quota_service.edge.convert.subject import subject, subject_of
-from quota_service.edge.convert.times import border, duration, duration_ms, milliseconds, timestamp
+from quota_service.edge.convert.times import border, duration, duration_ms, fill_timestamp, milliseconds
 
 _STATES = {
     State.HELD: pb.Reservation.STATE_HELD,
@@ -54,18 +54,21 @@ def authorize_request(message: pb.AuthorizeRequest) -> AuthorizeRequest:
 
 
 def authorize_response(result: AuthorizeResult) -> pb.AuthorizeResponse:
+    """Large parts are filled in place: messages made for them first would be copied."""
     denied = bool(result.violations)
-    return pb.AuthorizeResponse(
+    response = pb.AuthorizeResponse(
         decision=types_pb2.DECISION_DENY if denied else types_pb2.DECISION_ALLOW,
-        reservation=reservation(result.hold) if result.hold is not None else None,
         granted_output_tokens=result.granted_output_tokens,
         violations=[violation(result.organization, each) for each in result.violations],
         warnings=[_warning(result.organization, each) for each in result.cautions],
-        budgets=_budgets(result.organization, result.statuses),
         retry_after=None if result.retry_after_ms is None else duration(result.retry_after_ms),
         message=result.message,
         replayed=result.replayed,
     )
+    if result.hold is not None:
+        _fill_reservation(response.reservation, result.hold)
+    response.budgets.extend(_budgets(result.organization, result.statuses))
+    return response
 
 
 def commit_request(message: pb.CommitRequest) -> CommitRequest:
@@ -83,17 +86,18 @@ def commit_request(message: pb.CommitRequest) -> CommitRequest:
 
 
 def commit_response(result: CommitResult) -> pb.CommitResponse:
-    settlement = result.settlement
-    return pb.CommitResponse(
-        reservation=reservation(result.hold),
-        charged=amounts.amounts(settlement.charged),
-        returned=amounts.amounts(settlement.returned),
-        overrun=amounts.amounts(settlement.overrun),
+    """Filled in place, as is an answer to Authorize."""
+    response = pb.CommitResponse(
         late=result.late,
         replayed=result.replayed,
         durability=result.durability,  # type: ignore[arg-type]  # the application's numbers are the contract's
-        budgets=_budgets(result.hold.organization, result.statuses),
     )
+    _fill_reservation(response.reservation, result.hold)
+    amounts.fill(response.charged, result.settlement.charged)
+    amounts.fill(response.returned, result.settlement.returned)
+    amounts.fill(response.overrun, result.settlement.overrun)
+    response.budgets.extend(_budgets(result.hold.organization, result.statuses))
+    return response
 
 
 def release_response(result: ReleaseResult) -> pb.ReleaseResponse:
@@ -145,20 +149,25 @@ def record_response(result: RecordResult) -> pb.RecordResponse:
 
 
 def reservation(hold: Hold) -> pb.Reservation:
-    return pb.Reservation(
-        name=names.resource_name(hold.organization, names.RESERVATIONS, hold.reservation),
-        state=_STATES[hold.state],
-        subject=subject(hold.subject),
-        provider=hold.provider,
-        model=hold.model,
-        requested_model=hold.requested_model,
-        held=amounts.amounts(hold.held),
-        committed=amounts.amounts(hold.charged),
-        granted_output_tokens=hold.granted_output_tokens,
-        create_time=timestamp(hold.create_ms),
-        expire_time=timestamp(hold.expire_ms),
-        end_time=timestamp(hold.end_ms) if hold.end_ms else None,
-    )
+    message = pb.Reservation()
+    _fill_reservation(message, hold)
+    return message
+
+
+def _fill_reservation(message: pb.Reservation, hold: Hold) -> None:
+    message.name = names.resource_name(hold.organization, names.RESERVATIONS, hold.reservation)
+    message.state = _STATES[hold.state]
+    message.subject.CopyFrom(subject(hold.subject))
+    message.provider = hold.provider
+    message.model = hold.model
+    message.requested_model = hold.requested_model
+    amounts.fill(message.held, hold.held)
+    amounts.fill(message.committed, hold.charged)
+    message.granted_output_tokens = hold.granted_output_tokens
+    fill_timestamp(message.create_time, hold.create_ms)
+    fill_timestamp(message.expire_time, hold.expire_ms)
+    if hold.end_ms:
+        fill_timestamp(message.end_time, hold.end_ms)
 
 
 def violation(organization: str, value: Violation) -> types_pb2.Violation:

@@ -13,6 +13,12 @@ def timestamp(instant_ms: int) -> Timestamp:
     return Timestamp(seconds=instant_ms // 1000, nanos=instant_ms % 1000 * 1_000_000)
 
 
+def fill_timestamp(message: Timestamp, instant_ms: int) -> None:
+    """Writes an instant into a message that is part of another."""
+    message.seconds = instant_ms // 1000
+    message.nanos = instant_ms % 1000 * 1_000_000
+
+
 @lru_cache(maxsize=4_096)
 def border(instant_ms: int | None) -> Timestamp | None:
     """The border of a window as a message that all answers share: do not change it. `None` stays `None`.

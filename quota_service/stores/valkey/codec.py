@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 
@@ -66,15 +68,6 @@ class Live(msgspec.Struct, frozen=True, array_like=True):
     settlement: Settlement | bool
 
 
-class WindowRecord(msgspec.Struct, frozen=True, array_like=True):
-    spent: Amounts
-    held: Amounts
-    holds: int
-    overrun: Amounts
-    blocked_requests: Amounts
-    blocked: Amounts
-
-
 class EventRecord(msgspec.Struct, frozen=True, array_like=True):
     type: str
     at_ms: int
@@ -102,7 +95,7 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
 _document_encoder = msgspec.json.Encoder()
 _document_decoder = msgspec.json.Decoder(Document)
 _live_decoder = msgspec.msgpack.Decoder(Live)
-_window_decoder = msgspec.msgpack.Decoder(WindowRecord)
+_window_decoder = msgspec.msgpack.Decoder(Counters)
 _event_decoder = msgspec.msgpack.Decoder(EventRecord)
 _amounts_decoder = msgspec.msgpack.Decoder(Amounts)
 _positions_decoder = msgspec.msgpack.Decoder(tuple[int, ...])
@@ -200,12 +193,7 @@ def decode_hold(doc: bytes, live: bytes) -> Hold:
 
 
 def decode_counters(packed: bytes | None) -> Counters:
-    if packed is None:
-        return Counters()
-    record = _window_decoder.decode(packed)
-    return Counters(
-        record.spent, record.held, record.holds, record.overrun, record.blocked_requests, record.blocked
-    )
+    return _window_decoder.decode(packed) if packed is not None else Counters()
 
 
 def decode_amounts(packed: bytes) -> Amounts:
@@ -237,7 +225,6 @@ def encode_rates(rates: tuple[Rate, ...]) -> bytes:
     return pack(rates)
 
 
-@lru_cache(maxsize=16384)
 def encode_places(
     keys: Keys, organization: str, windows: tuple[WindowRef, ...], counted: tuple[bool, ...]
 ) -> bytes:
@@ -257,7 +244,27 @@ def encode_places(
     )
 
 
+class EncodedTerms(NamedTuple):
+    """Terms as the Authorize script takes them. `keys`: each term's window and its values key."""
+
+    keys: tuple[str, ...]
+    places: bytes
+    terms: bytes
+
+
 @lru_cache(maxsize=16384)
+def encode_for_hold(keys: Keys, organization: str, terms: tuple[Term, ...]) -> EncodedTerms:
+    """Worked out once for the terms of a moment, which every call of a kind shares."""
+    windows = tuple(term.window for term in terms)
+    counted = tuple(term.max_values > 0 for term in terms)
+    pairs = [(keys.window(organization, window), keys.values(organization, window)) for window in windows]
+    return EncodedTerms(
+        tuple(chain.from_iterable(pairs)),
+        encode_places(keys, organization, windows, counted),
+        encode_terms(terms),
+    )
+
+
 def encode_terms(terms: tuple[Term, ...]) -> bytes:
     return pack(
         [

@@ -11,7 +11,7 @@ from quota_service.application.ports import Page
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.commands import Event
-from quota_service.domain.errors import PageTokenInvalid
+from quota_service.domain.errors import PageTokenInvalid, StoreUnavailable
 from quota_service.domain.reservation import Hold, Settlement, State
 from quota_service.stores.valkey import codec, replies, scripts
 from quota_service.stores.valkey.codec import Body
@@ -22,6 +22,9 @@ from quota_service.stores.valkey.scripts import Code, Script
 
 SWEEP_BATCH = 200
 """Due holds retired by one script: a few milliseconds of the server's time."""
+
+SWEEPS_MAX = 1_000
+"""How often one call sweeps before it gives up."""
 
 Arguments = tuple[str | bytes | int, ...]
 
@@ -41,12 +44,12 @@ class ValkeyHoldStore:
 
     async def authorize(self, command: commands.Authorize) -> commands.AuthorizeAnswer:
         draft, organization = command.hold, command.basis.organization
-        windows = tuple(term.window for term in command.terms)
-        counted = tuple(term.max_values > 0 for term in command.terms)
+        encoded = codec.encode_for_hold(self._keys, organization, command.terms)
         keys = (
             *self._keys.common(organization),
             self._keys.idempotency(organization, draft.idempotency_key),
             self._keys.hold(organization, draft.reservation),
+            *encoded.keys,
         )
         arguments = (
             *replies.basis(command.basis),
@@ -56,24 +59,10 @@ class ValkeyHoldStore:
             codec.pack(draft.held),
             draft.granted_output_tokens,
             codec.encode_document(draft),
-            codec.encode_places(self._keys, organization, windows, counted),
-            codec.encode_terms(command.terms),
+            encoded.places,
+            encoded.terms,
         )
-        reply = await self._run(
-            organization, scripts.AUTHORIZE, (*keys, *self._term_keys(command)), arguments
-        )
-        return self._authorized(command, reply)
-
-    def _term_keys(self, command: commands.Authorize) -> tuple[str, ...]:
-        organization = command.basis.organization
-        return tuple(
-            key
-            for term in command.terms
-            for key in (
-                self._keys.window(organization, term.window),
-                self._keys.values(organization, term.window),
-            )
-        )
+        return self._authorized(command, await self._run(organization, scripts.AUTHORIZE, keys, arguments))
 
     def _authorized(self, command: commands.Authorize, reply: list[Any]) -> commands.AuthorizeAnswer:
         now_ms = reply[1]
@@ -279,9 +268,10 @@ class ValkeyHoldStore:
         self, organization: str, script: Script, keys: tuple[str, ...], arguments: Arguments
     ) -> list[Any]:
         """Runs a script; while due holds stand in the way of its answer, sweeps them and asks again."""
-        while True:
+        for _ in range(SWEEPS_MAX):
             reply = await self._connection.run(script, keys, arguments)
             self._clock_offset_ms = reply[1] - time.monotonic_ns() // 1_000_000
             if reply[0] != Code.SWEEP:
                 return reply
             await self.sweep(organization)
+        raise StoreUnavailable("Too many holds have expired at once; they are being returned.")

@@ -8,6 +8,15 @@ import grpc
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 
+# After a missed deadline, or when a stopping server drops a call, nobody knows whether it was done; the same
+# keys make a repeat harmless. The latter arrives as CANCELLED; a task of our own that is cancelled raises
+# CancelledError.
+_RETRYABLE = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+)
 _STATUS_KEY = "grpc-status-details-bin"
 
 
@@ -38,7 +47,7 @@ class ApiError(Exception):
     @property
     def retryable(self) -> bool:
         """The same call with the same keys may succeed later."""
-        return self.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+        return self.code in _RETRYABLE
 
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError) -> ApiError:
