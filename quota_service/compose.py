@@ -67,9 +67,9 @@ class Parts:
     warm: Callable[[], Awaitable[None]]
 
 
-def migrate(settings: Settings) -> None:
+def migrate(postgres_url: str) -> None:
     """Brings the database up to date. Raises MigrationError, StoreUnavailable."""
-    schema.migrate(settings.postgres_url)
+    schema.migrate(postgres_url)
 
 
 def serve(settings: Settings, ready: Ready) -> None:

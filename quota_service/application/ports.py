@@ -197,7 +197,7 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerFilter:
-    """Which entries; empty parts match everything. Times are of `LedgerRow.create_ms`, `[from_ms, until_ms)`."""
+    """Which entries; empty parts match everything. Times are of `create_ms`: `[from_ms, until_ms)`."""
 
     subject: Subject = field(default_factory=Subject)
     reservation: str = ""

@@ -65,14 +65,19 @@ def serve(dev: bool | None, address: str | None, data_dir: str | None, **given: 
 
 
 @click.command()
-@_store_options
-def migrate(data_dir: str | None, **given: Any) -> None:
-    """Bring the database up to date. Running it twice does no harm."""
-    settings = _settings(data_dir=data_dir, **given)
+@_setting("postgres_url", "PostgreSQL, as postgresql://…", metavar="URL")
+def migrate(postgres_url: str | None) -> None:
+    """Bring the database up to date. Running it twice does no harm.
+
+    In development mode `quota serve` does it by itself.
+    """
+    url = postgres_url or os.environ.get("QUOTA_POSTGRES_URL")
+    if not url:
+        raise CommandError("Say which database: set QUOTA_POSTGRES_URL or give --postgres-url.")
     with _failures():
         from quota_service import compose
 
-        compose.migrate(settings)
+        compose.migrate(url)
     click.echo("the database is up to date")
 
 

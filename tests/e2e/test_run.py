@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import ROOT, ServeProcess, serving
+from tests.support.process import ROOT, ServeProcess, quota, serving
 
 READY = "Ctrl-C stops everything"
 SECOND_START_S_MAX = 3.0
@@ -147,3 +147,14 @@ def test_an_address_in_use_is_told_in_a_sentence(
             assert second.wait() == 5
             assert f"127.0.0.1:{free_port}" in second.output
             assert "Traceback" not in second.output
+
+
+def test_migrate_needs_no_more_than_the_database(postgres_url: str) -> None:
+    done = quota("migrate", QUOTA_POSTGRES_URL=postgres_url)
+    assert (done.returncode, done.stdout) == (0, "the database is up to date\n")
+
+
+def test_migrate_asks_for_the_database() -> None:
+    done = quota("migrate")
+    assert done.returncode == 2
+    assert "QUOTA_POSTGRES_URL" in done.stderr

@@ -6,6 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -25,10 +26,8 @@ from tests.support.twins import Twins, Valkey
 
 EXAMPLES = int(os.environ.get("QUOTA_TEST_EXAMPLES", "100"))
 STEPS = 30
-CROWD = 70
+CROWD = 60
 """Holds that expire together: more than any script retires by itself."""
-CROWDS_MAX = 2
-
 INTENTS = (*[(False, False)] * 8, (True, False), (False, True), (True, True))
 """Refused, dry run."""
 
@@ -45,7 +44,9 @@ class Machine(RuleBasedStateMachine):
         self.twins = Twins(valkey, self.organization, year_ahead_ms)
         self.auditor = Auditor(self.twins)
         self.names: list[str] = []
-        self.crowds = 0
+        self.crowded = False
+        self.asked: list[commands.Authorize] = []
+        self.committed: list[commands.Commit] = []
 
     def teardown(self) -> None:
         if self.twins.agreed:
@@ -95,7 +96,17 @@ class Machine(RuleBasedStateMachine):
         self._authorize(command)
         self._audit(data)
 
-    @precondition(lambda self: self.crowds < CROWDS_MAX)
+    @precondition(lambda self: self.asked)
+    @rule(data=st.data())
+    def an_authorize_is_repeated(self, data: st.DataObject) -> None:
+        command = data.draw(st.sampled_from([*self.asked[-2:], *self.asked]))
+        content_hash = data.draw(st.sampled_from((command.hold.content_hash, *strategies.CONTENT_HASHES)))
+        hold = replace(command.hold, reservation=self._name(), content_hash=content_hash)
+        basis = replace(command.basis, version=self.twins.book.version)
+        self._authorize(replace(command, hold=hold, basis=basis))
+        self._audit(data)
+
+    @precondition(lambda self: not self.crowded)
     @rule(data=st.data())
     def a_crowd_authorizes(self, data: st.DataObject) -> None:
         terms = data.draw(strategies.terms(self.twins.now_ms))
@@ -112,7 +123,7 @@ class Machine(RuleBasedStateMachine):
         ]
         self.twins.authorize_all(asked)
         self.names.append(asked[0].hold.reservation)
-        self.crowds += 1
+        self.crowded = True
 
     @precondition(lambda self: self.names)
     @rule(data=st.data())
@@ -127,7 +138,16 @@ class Machine(RuleBasedStateMachine):
             own_price_allowed=data.draw(st.sampled_from((None, None, True, False))),
             provider=data.draw(st.sampled_from(("", "another"))),
         )
+        self.committed.append(command)
         self.auditor.settled(self.twins.commit(command))
+        self._audit(data)
+
+    @precondition(lambda self: self.committed)
+    @rule(data=st.data())
+    def a_commit_is_repeated(self, data: st.DataObject) -> None:
+        command = data.draw(st.sampled_from(self.committed))
+        content_hash = data.draw(st.sampled_from((command.content_hash, *strategies.CONTENT_HASHES)))
+        self.auditor.settled(self.twins.commit(replace(command, content_hash=content_hash)))
         self._audit(data)
 
     @precondition(lambda self: self.names)
@@ -192,6 +212,7 @@ class Machine(RuleBasedStateMachine):
         self.auditor.authorized(command, self.twins.authorize(command))
         if command.hold.reservation in self.twins.book.holds:
             self.names.append(command.hold.reservation)
+            self.asked.append(command)
 
     def _draft(
         self, data: st.DataObject, windows: tuple[WindowRef, ...], name: str | None = None

@@ -17,16 +17,32 @@ QUOTA = Path(sys.executable).with_name("quota")
 READY_S = 60
 
 
+def clean_environment(added: Mapping[str, str]) -> dict[str, str]:
+    """The test run's environment without settings of its own, and with those added."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("QUOTA_")} | dict(added)
+
+
+def quota(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end."""
+    return subprocess.run(
+        [QUOTA, *arguments],
+        env=clean_environment(environment),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 class ServeProcess:
     """A running `quota serve` and everything it has printed."""
 
     def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("QUOTA_")}
         self.begun = time.monotonic()
         self._process = subprocess.Popen(
             [QUOTA, "serve", *arguments],
             cwd=ROOT,
-            env={**clean, **environment},
+            env=clean_environment(environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
