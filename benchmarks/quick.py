@@ -98,7 +98,8 @@ def _sound(cycle: Cycle) -> Cycle:
     for kind, round_ in cycle.items():
         failures = round_.run.failures
         if failures or not round_.run.answers:
-            raise CallsFailed(f"{len(failures)} calls of {kind} failed; the first: {failures[:1]}")
+            first = failures[0] if failures else "none was answered"
+            raise CallsFailed(f"{len(failures)} calls of {kind} failed: {first}")
     return cycle
 
 

@@ -100,8 +100,8 @@ async def key_prefix(valkey_url: str) -> AsyncIterator[str]:
     yield prefix
     async with contextlib.aclosing(redis.asyncio.from_url(valkey_url)) as client:
         keys = [key async for key in client.scan_iter(match=f"*{prefix}*", count=1000)]
-        if keys:
-            await client.unlink(*keys)
+        for start in range(0, len(keys), 1000):
+            await client.unlink(*keys[start : start + 1000])
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from quota.v1 import quota_pb2, types_pb2
@@ -24,7 +25,8 @@ from tests.support.service import Client
 from tests.support.stores import Stores
 
 LIMITS = (5_000, 12_000, 2_000, 20_000, 0, 8_000)
-SECONDS = 4.0
+ROUNDS = 2
+ADA = subject(user="ada")
 
 
 class Change(NamedTuple):
@@ -44,68 +46,62 @@ class Seen(NamedTuple):
     status: types_pb2.BudgetStatus
 
 
-async def keep_changing(client: Client, until: float) -> list[Change]:
+async def keep_changing(changer: Client, servers: Sequence[Client]) -> list[Change]:
+    """Once a change is answered, every server decides under it."""
     changes = []
-    while time.monotonic() < until:
-        for value in LIMITS:
-            began = time.monotonic()
-            await limit(client, "one", cost(value))
-            changes.append(Change(value, began, time.monotonic()))
-            await asyncio.sleep(0.25)
+    for value in LIMITS * ROUNDS:
+        began = time.monotonic()
+        await limit(changer, "one", cost(value))
+        changes.append(Change(value, began, time.monotonic()))
+        for server in servers:
+            explained = await server.quota.Authorize(
+                house_request("probe", 100, subject=ADA, validate_only=True)
+            )
+            assert explained.budgets[0].limit == value
     return changes
 
 
-async def keep_asking(caller: Client, number: int, until: float) -> list[Seen]:
+async def keep_asking(caller: Client, number: int, stop: asyncio.Event) -> list[Seen]:
     """Holds and releases in turn; every fifth hold is kept."""
     seen = []
     for turn in range(1_000):
-        if time.monotonic() >= until:
+        if stop.is_set():
             break
         asked = time.monotonic()
-        request = house_request(f"k{number}-{turn}", 100, subject=subject(user="ada"))
-        answer = await caller.quota.Authorize(request)
+        answer = await caller.quota.Authorize(house_request(f"k{number}-{turn}", 100, subject=ADA))
         allowed = answer.decision == types_pb2.DECISION_ALLOW
         seen.append(Seen(asked, time.monotonic(), allowed, answer.budgets[0]))
         if allowed and turn % 5:
             await released(caller, answer.reservation.name)
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.1)
     return seen
 
 
-def assert_in_force(seen: list[Seen], changes: list[Change]) -> int:
-    """Every answer was given under a limit that was in force while it was asked for. Returns how many could
-    have been given under one only.
-    """
-    certain = 0
+def assert_in_force(seen: list[Seen], changes: list[Change]) -> None:
+    """Every answer was given under a limit that was in force at some time while it was asked for."""
     for each in seen:
-        last = max((c for c in changes if c.answered <= each.asked), default=None, key=lambda c: c.answered)
-        begun = [c.limit for c in changes if c.began < each.answered and c.answered > each.asked]
-        possible = {last.limit if last else LIMITS[-1], *begun}
-        assert each.status.limit in possible
-        certain += len(possible) == 1
-    return certain
+        before = [change.limit for change in changes if change.answered <= each.asked]
+        meanwhile = [c.limit for c in changes if c.began < each.answered and c.answered > each.asked]
+        assert each.status.limit in {before[-1] if before else LIMITS[-1], *meanwhile}
 
 
 async def test_no_grant_is_ever_made_above_the_limit_in_force(client: Client, other: Client) -> None:
     await client.found_acme()
     await model(client, "plain")
     await client.budget("one", limits=cost(LIMITS[-1]))
+    stop = asyncio.Event()
     async with crowd(client, other) as callers:
-        until = time.monotonic() + SECONDS
-        changing = asyncio.create_task(keep_changing(client, until))
-        asking = (keep_asking(caller, number, until) for number, caller in enumerate(callers))
-        seen = [each for some in await asyncio.gather(*asking) for each in some]
-        changes = await changing
+        asking = asyncio.gather(*(keep_asking(each, number, stop) for number, each in enumerate(callers)))
+        changes = await keep_changing(client, (client, other))
+        stop.set()
+        seen = [each for some in await asking for each in some]
     granted = [each.status for each in seen if each.allowed]
-    assert len(granted) > 100
-    assert len({status.limit for status in granted}) > 2
+    assert len(granted) > 20
+    assert len({status.limit for status in granted}) > 1
     for status in granted:
         assert status.spent + status.held <= status.ceiling == status.limit
-    assert max(status.held for status in granted) <= max(LIMITS)
-    assert assert_in_force(seen, changes) > 100
-    spent, held = await stands(client, "one")
-    assert spent == 0
-    assert held == 100 * await live(client)
+    assert_in_force(seen, changes)
+    assert await stands(client, "one") == (0, 100 * await live(client))
 
 
 async def live(client: Client) -> int:
@@ -125,7 +121,7 @@ async def test_of_concurrent_duplicates_of_one_key_there_is_exactly_one_hold(
     async with crowd(client, other) as callers:
         answers = await asyncio.gather(
             *(
-                caller.quota.Authorize(house_request(f"k{number // 10}", 100, subject=subject(user="ada")))
+                caller.quota.Authorize(house_request(f"k{number // 10}", 100, subject=ADA))
                 for number, caller in enumerate(callers)
             )
         )
