@@ -82,7 +82,9 @@ class Authorization:
             answer = await self._holds.authorize(_command(intent, request))
             match answer:
                 case commands.Stale():
-                    plans = await self._configurations.at_least(organization, answer.version)
+                    await self._configurations.at_least(organization, answer.version)
+                    organization = await self._configurations.organization_of(request.subject)
+                    plans = await self._configurations.get(organization)
                 case commands.OutsideBasis():
                     pass
                 case commands.Refused():

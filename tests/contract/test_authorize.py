@@ -18,7 +18,6 @@ from tests.support.calls import (
     cost,
     denied,
     estimate,
-    expired,
     held,
     model,
     reasons,
@@ -293,9 +292,3 @@ async def test_a_key_alone_says_whose_organization_pays(client: Client) -> None:
     assert ada.reservation.subject == subject(api_key="key-ada", user="ada", team="engineering")
     robot = await authorized(client, "b", subject=types_pb2.Subject(api_key="robot"))
     assert robot.reservation.subject == subject(api_key="robot", team="engineering")
-
-
-async def test_the_name_of_a_hold_that_expires_is_not_given_out_again(client: Client) -> None:
-    await client.found_acme()
-    await client.budget("engineering", limits=cost(20_000))
-    assert await expired(client, "a") != await held(client, "b")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from quota.v1 import budget_pb2, directory_pb2, quota_pb2
+from quota.v1 import budget_pb2, directory_pb2, quota_pb2, types_pb2
 from tests.support.calls import (
     COST,
     authorized,
@@ -92,6 +92,28 @@ async def test_a_new_user_is_known_at_once_on_the_other_server(client: Client, o
     assert reasons(await denied(other, subject=subject(user="bob"))) == ["SUBJECT_UNKNOWN"]
     await user(client, "bob", "engineering")
     await authorized(other, subject=subject(user="bob"))
+
+
+async def test_a_key_that_has_moved_to_another_organization_is_followed_by_the_other_server(
+    client: Client, other: Client
+) -> None:
+    await found(client, other)
+    sent = types_pb2.Subject(api_key="key-ada")
+    await authorized(other, "a", subject=sent)
+    await client.directory.DeleteApiKey(directory_pb2.DeleteApiKeyRequest(name=f"{ACME}/apiKeys/key-ada"))
+    settings = directory_pb2.Organization(unbudgeted=directory_pb2.UNBUDGETED_POLICY_ALLOW)
+    await client.directory.CreateOrganization(
+        directory_pb2.CreateOrganizationRequest(organization_id="other", organization=settings)
+    )
+    name = "organizations/other"
+    await client.directory.CreateTeam(
+        directory_pb2.CreateTeamRequest(parent=name, team_id="t", team=directory_pb2.Team())
+    )
+    key = directory_pb2.ApiKey(team="t")
+    await client.directory.CreateApiKey(
+        directory_pb2.CreateApiKeyRequest(parent=name, api_key_id="key-ada", api_key=key)
+    )
+    assert (await authorized(other, "b", subject=sent)).reservation.subject.organization == "other"
 
 
 async def test_a_new_price_counts_at_once_on_the_other_server_but_not_for_what_is_held(

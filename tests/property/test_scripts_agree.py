@@ -52,6 +52,7 @@ class Machine(RuleBasedStateMachine):
         if self.twins.agreed:
             self.auditor.audit()
             self.auditor.audit_stream()
+            self.twins.compare_live()
 
     # --- time ---
 
@@ -115,7 +116,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: not self.crowded)
     @rule(data=st.data())
     def a_crowd_authorizes(self, data: st.DataObject) -> None:
-        terms = data.draw(strategies.terms(self.twins.now_ms))
+        terms = data.draw(strategies.terms(self.twins.now_ms, strategies.room))
         windows = tuple(term.window for term in terms)
         ttl_ms = data.draw(st.sampled_from((1_000, 1_500)))
         asked = [
@@ -128,8 +129,11 @@ class Machine(RuleBasedStateMachine):
             for _ in range(CROWD)
         ]
         self.twins.authorize_all(asked)
-        self.names.append(asked[0].hold.reservation)
+        if asked[0].hold.reservation in self.twins.book.holds:
+            self.names.append(asked[0].hold.reservation)
         self.crowded = True
+        if data.draw(st.booleans()):
+            self.twins.advance(ttl_ms)
 
     @precondition(lambda self: self.names)
     @rule(data=st.data())
@@ -249,7 +253,11 @@ class Machine(RuleBasedStateMachine):
         return f"r{next(_numbers)}"
 
     def _any_name(self, data: st.DataObject) -> str:
-        return data.draw(st.sampled_from([*self.names[-3:] * 2, *self.names, "unknown"]))
+        holds = self.twins.book.holds
+        live = [
+            name for name in self.names if not holds[name].end_ms and not holds[name].due(self.twins.now_ms)
+        ]
+        return data.draw(st.sampled_from([*live[-3:] * 3, *self.names[-3:], *self.names, "unknown"]))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from quota_service.domain import commands
 from quota_service.domain.book import Book
 from quota_service.domain.commands import Counters, Event
-from quota_service.domain.reservation import WindowRef
+from quota_service.domain.reservation import State, WindowRef
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
@@ -119,6 +119,17 @@ class Twins:
         reservations = tuple(reservations)
         for name, found in zip(reservations, self.valkey.run(ask()), strict=True):
             assert found == self.book.holds.get(name)
+
+    def compare_live(self) -> None:
+        """Both stores have the same live holds, by expiry and id; and the index has no others."""
+        self.book.expire(self.now_ms)
+        live = [hold for hold in self.book.holds.values() if hold.state is State.HELD]
+        store, connection = self.valkey.store, self.valkey.connection
+        page = self.valkey.run(store.live(self.organization, "", 100_000))
+        assert list(page.items) == sorted(live, key=lambda hold: (hold.expire_ms, hold.reservation))
+        assert self.valkey.run(connection.call("ZCARD", self.valkey.keys.holds(self.organization))) == len(
+            live
+        )
 
     def stream(self) -> list[Event]:
         """Every event so far, expiries included."""
