@@ -31,7 +31,6 @@ from quota_service.application.tracking import Tracked
 from quota_service.application.upkeep import Upkeep, UpkeepSettings
 from quota_service.application.writing import LedgerWriter
 from quota_service.config import Settings
-from quota_service.domain.errors import StoreUnavailable
 from quota_service.edge.budget import BudgetServicer
 from quota_service.edge.catalog import CatalogServicer
 from quota_service.edge.directory import DirectoryServicer
@@ -211,7 +210,7 @@ async def _daily(pool: asyncpg.Pool) -> None:
     while True:
         try:
             await schema.ensure_partitions(pool)
-        except StoreUnavailable as error:
+        except Exception as error:  # whatever it is: tomorrow is another day
             telemetry.StoreLog().work_failed("partitions", error)
         await asyncio.sleep(DAY_S)
 

@@ -43,9 +43,9 @@ class Settings:
             raise SettingsError(
                 "Set QUOTA_VALKEY_URL and QUOTA_POSTGRES_URL, or use development mode (--dev)."
             )
-        if self.dev and not is_loopback(self.address):
+        if not is_loopback(self.address):
             raise SettingsError(
-                "Development mode asks nobody who they are, so it listens on loopback only, "
+                "The service asks nobody who they are yet, so it listens on loopback only, "
                 f"not on {self.address}."
             )
 

@@ -33,7 +33,7 @@ from quota_service.domain.errors import (
     ReservationEnded,
     StoreUnavailable,
 )
-from quota_service.domain.pricing import output_tokens, own_price_allowed
+from quota_service.domain.pricing import output_tokens, require_price
 from quota_service.domain.reservation import Hold, demand
 
 
@@ -196,7 +196,7 @@ def _needed(
     if plan.model is None or moment.card is None:
         return NOTHING, None  # which is a violation
     try:
-        own_price_allowed(plan.model, request.own_cost_micros, "estimate.cost_micros")
+        require_price(plan.model, request.own_cost_micros, "estimate.cost_micros")
         return demand(moment.card.rates, request.input_tokens, granted, request.own_cost_micros), None
     except AmountTooLarge as error:
         return NOTHING, AmountTooLarge(str(error), field="estimate")

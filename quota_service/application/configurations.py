@@ -62,10 +62,6 @@ class Configurations:
         self._organizations_of_keys[subject.api_key] = found
         return found
 
-    def known(self) -> tuple[str, ...]:
-        """The organizations that this process has had to do with."""
-        return tuple(self._plans)
-
     async def _load(self, organization: str) -> Plans:
         """Loads once for all who wait. A waiter that is cancelled does not cancel the load."""
         task = self._loading.get(organization)

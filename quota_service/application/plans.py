@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from quota_service.application.ports import ModelAliases
 from quota_service.domain import scope
-from quota_service.domain.budget import Budget, Mode, ceiling_percent, limits_at
+from quota_service.domain.budget import Budget, ceiling_percent, limits_at
 from quota_service.domain.commands import Basis, Term
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.decision import Reason, Violation
@@ -260,8 +260,3 @@ class Plans:
             return found
         alias = self._aliases.resolve(provider, model)
         return self.configuration.model(*alias) if alias is not None else None
-
-
-def blocks(budget: Budget) -> bool:
-    """Whether the budget can deny anything."""
-    return budget.mode is Mode.HARD

@@ -5,7 +5,7 @@ Any of them raises StoreUnavailable when its store does not answer in time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -110,6 +110,10 @@ class ConfigurationStore(Protocol):
         ...
 
     async def organization_of_key(self, api_key: str) -> str | None: ...
+
+    async def versions(self) -> Mapping[str, int]:
+        """Every organization with the version of its configuration."""
+        ...
 
 
 class ModelAliases(Protocol):

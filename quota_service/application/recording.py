@@ -28,7 +28,7 @@ from quota_service.domain.errors import (
     StoreUnavailable,
     TimeInFuture,
 )
-from quota_service.domain.pricing import Rate, Usage, charge, cost_pico, own_price_allowed
+from quota_service.domain.pricing import Rate, Usage, charge, cost_pico, require_price
 from quota_service.domain.reservation import Hold, State
 from quota_service.domain.subject import Subject
 
@@ -146,7 +146,7 @@ class Recording:
             raise ModelUnknown(
                 f"The catalogue has no price for {charge_.provider}/{charge_.model} at that time."
             )
-        own_price_allowed(plan.model, charge_.usage.cost_micros, "usage.cost_micros")
+        require_price(plan.model, charge_.usage.cost_micros, "usage.cost_micros")
         rates = moment.card.rates
         return _Priced(
             _draft(plan, moment, charge_),

@@ -12,7 +12,7 @@ from quota_service.application.plans import Plans
 from quota_service.application.ports import HoldStore
 from quota_service.application.recording import Charge, Recording
 from quota_service.application.requests import CommitRequest, CommitResult, ReleaseResult
-from quota_service.application.statuses import statuses_of_hold
+from quota_service.application.statuses import Status, statuses_of_hold
 from quota_service.application.tracking import Tracked
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands, ledger
@@ -21,6 +21,7 @@ from quota_service.domain.errors import (
     AmountTooLarge,
     IdempotencyConflict,
     PriceNotAllowed,
+    QuotaError,
     ReservationNotFound,
 )
 from quota_service.domain.pricing import Model, rate_card
@@ -101,15 +102,22 @@ class Commits:
             durability = await self._writer.settle(answer.event)
         else:
             durability = await self._memory.durability(answer.hold.organization, _last_key(answer.hold))
-        plans = await self._configurations.get(answer.hold.organization)
         return CommitResult(
             hold=answer.hold,
             settlement=answer.settlement,
             late=answer.late,
             replayed=answer.replayed,
             durability=durability,
-            statuses=statuses_of_hold(plans, answer.hold, answer.counters, answer.now_ms),
+            statuses=await self._statuses(answer),
         )
+
+    async def _statuses(self, answer: Settled) -> tuple[Status, ...]:
+        """The charge is made, so where the budgets stand is told only as far as it can be."""
+        try:
+            plans = await self._configurations.get(answer.hold.organization)
+        except QuotaError:
+            return ()
+        return statuses_of_hold(plans, answer.hold, answer.counters, answer.now_ms)
 
     async def _unknown(self, request: CommitRequest) -> Hold:
         """What stands in for a reservation that no store knows: it held nothing and has ended, so that what
@@ -175,12 +183,14 @@ def _as_answered(
 ) -> commands.Commit:
     """The command for a model other than the held one, at that model's prices of the hold's date.
 
-    One that the catalogue does not have, or had no price for then, is charged at the hold's prices.
+    One that the catalogue does not have, or had no price for then, is charged at the hold's prices; so is one
+    that only callers price, where this one names no price.
     """
     provider, name = _answered(request, hold)
     model: Model | None = plans.model(provider, name)
     card = rate_card(model, hold.create_ms) if model is not None else None
-    if model is None or card is None:
+    unpriced = model is not None and not model.prices and request.usage.cost_micros is None
+    if model is None or card is None or unpriced:
         return replace(command, provider=provider, model=name)
     return replace(
         command,
@@ -197,6 +207,6 @@ def _last_key(hold: Hold) -> str:
         return ledger.key_of_end(hold.reservation)
     if hold.settlement is not None:
         return ledger.key_of_late(hold.reservation, 0)
-    if hold.state is State.HELD:
+    if hold.state is State.HELD or not hold.late_parts:
         return ledger.key_of_part(hold.reservation, hold.parts)
     return ledger.key_of_late(hold.reservation, hold.late_parts)

@@ -1,4 +1,4 @@
-"""What goes on beside the calls: due holds are retired, and events that were left behind are written."""
+"""What goes on beside the calls: due holds are retired, and what somebody left half done is finished."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from quota_service.application.ports import ConfigurationStore, EventLog, HoldStore, Ledger
 from quota_service.application.writing import Observer, acknowledge
-
-ORGANIZATIONS_PER_PAGE = 500
 
 
 class UpkeepSettings(NamedTuple):
@@ -42,6 +40,7 @@ class Upkeep:
         self._observer = observer
         self._settings = settings or UpkeepSettings()
         self._organizations: tuple[str, ...] = ()
+        self._published: dict[str, int] = {}
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -56,10 +55,21 @@ class Upkeep:
                 pass
 
     async def repair(self) -> None:
-        """Writes every event that was left behind."""
-        self._organizations = await self._all_organizations()
-        for organization in self._organizations:
-            await self._repair(organization)
+        """Publishes every version and writes every event that was left behind."""
+        versions = await self._configuration.versions()
+        self._organizations = tuple(versions)
+        for organization, version in versions.items():
+            try:
+                await self._publish(organization, version)
+                await self._repair(organization)
+            except Exception as error:  # one organization's trouble is not the others'
+                self._observer.work_failed(f"repair of {organization}", error)
+
+    async def _publish(self, organization: str, version: int) -> None:
+        """Whoever made a change may have died, or lost Valkey, before telling it."""
+        if self._published.get(organization) != version:
+            await self._holds.publish_version(organization, version)
+            self._published[organization] = version
 
     async def _repair(self, organization: str) -> None:
         while events := await self._events.older_than(
@@ -67,16 +77,6 @@ class Upkeep:
         ):
             await self._ledger.write([event.entry for event in events])
             await acknowledge(self._events, events)
-
-    async def _all_organizations(self) -> tuple[str, ...]:
-        found: list[str] = []
-        after = ""
-        while True:
-            page = await self._configuration.list_organizations(ORGANIZATIONS_PER_PAGE, after)
-            found += [stored.value.id for stored in page.items]
-            if not page.next:
-                return tuple(found)
-            after = page.next
 
     async def _every(self, interval_ms: int, name: str, work: Callable[[], Awaitable[None]]) -> None:
         while True:

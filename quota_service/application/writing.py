@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from quota_service.application.ports import EventLog, Ledger, Written
 from quota_service.application.requests import Durability
 from quota_service.domain.commands import Event
-from quota_service.domain.errors import StoreUnavailable
+from quota_service.domain.errors import IdempotencyConflict, StoreUnavailable
 
 
 class WriterSettings(NamedTuple):
@@ -68,7 +68,10 @@ class LedgerWriter:
         self._enqueue(event)
 
     async def settle(self, event: Event) -> Durability:
-        """Waits until the ledger has the event. BUFFERED: it is in Valkey and will be written later."""
+        """Waits until the ledger has the event. BUFFERED: it is in Valkey and will be written later.
+
+        Raises IdempotencyConflict where the ledger has its key with other content.
+        """
         pending = self._enqueue(event)
         if pending is None:
             return Durability.BUFFERED
@@ -124,8 +127,13 @@ class LedgerWriter:
             self._refuse(batch)
             return False
         conflicts = sum(result is Written.CONFLICT for result in results)
-        for pending in batch:
-            if not pending.written.done():
+        for pending, result in zip(batch, results, strict=True):
+            if pending.written.done():
+                continue
+            if result is Written.CONFLICT:
+                pending.written.set_exception(IdempotencyConflict("The ledger has it with other content."))
+                pending.written.exception()  # retrieved: nobody may be waiting for it
+            else:
                 pending.written.set_result(None)
         self._observer.batch_written(len(batch), conflicts)
         task = asyncio.create_task(self._acknowledge([pending.event for pending in batch]))

@@ -71,14 +71,19 @@ class Book:
         own_price_allowed = (
             hold.caller_priced if command.own_price_allowed is None else command.own_price_allowed
         )
-        rates = hold.rates if command.rates is None else command.rates
+        rates, usage = hold.rates, command.usage
+        if command.rates is not None:
+            rates = command.rates
+        elif usage.cost_micros is None:
+            # Who named a price of their own for the hold and none for the usage is charged that price.
+            usage = usage._replace(cost_micros=hold.own_cost_micros)
         try:
             if hold.settlement is not None:
                 total, pico = NOTHING, 0
             elif command.usage.cost_micros is not None and not own_price_allowed:
                 return commands.PriceRefused(now_ms=now_ms)
             else:
-                total, pico = charge(rates, command.usage), cost_pico(rates, command.usage)
+                total, pico = charge(rates, usage), cost_pico(rates, usage)
             move = reservation.commit(
                 hold,
                 total=total,
@@ -244,7 +249,7 @@ class Book:
             self.windows[_key(window)] = counters
 
     def _is_full(self, term: Term) -> bool:
-        if not term.max_values or _key(term.window) in self.windows:
+        if term.mode is not Mode.HARD or not term.max_values or _key(term.window) in self.windows:
             return False
         budget, _, start_ms = _key(term.window)
         return sum(key[0] == budget and key[2] == start_ms for key in self.windows) >= term.max_values

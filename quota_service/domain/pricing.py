@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from quota_service.domain.amounts import REQUEST_COST_MICROS_MAX, Amounts
-from quota_service.domain.errors import AmountTooLarge, PriceNotAllowed
+from quota_service.domain.errors import AmountTooLarge, FieldProblem, InvalidRequest, PriceNotAllowed
 
 PICO_PER_MICRO = 1_000_000
 DEFAULT_OUTPUT_TOKENS = 4_096
@@ -69,21 +69,17 @@ class Usage(NamedTuple):
 
 
 def rate_card(model: Model, instant_ms: int) -> RateCard | None:
-    """The model's rates at an instant; `None` where it has no price then."""
+    """The model's rates at an instant: those of the latest start. `None` where it has no price then."""
     if model.caller_priced and not model.prices:
         return RateCard((Rate(0, 0, 0, 0, 0),), 0, None)
-    in_force: dict[int, DatedRate] = {}
-    for dated in sorted(model.prices):
-        if dated.start_ms <= instant_ms:
-            in_force[dated.rate.above_input_tokens] = dated
-    if 0 not in in_force:
+    start_ms = max((dated.start_ms for dated in model.prices if dated.start_ms <= instant_ms), default=None)
+    if start_ms is None:
+        return None
+    in_force = sorted(dated.rate for dated in model.prices if dated.start_ms == start_ms)
+    if in_force[0].above_input_tokens != 0:
         return None
     later = [dated.start_ms for dated in model.prices if dated.start_ms > instant_ms]
-    return RateCard(
-        tuple(in_force[above].rate for above in sorted(in_force)),
-        max(dated.start_ms for dated in in_force.values()),
-        min(later, default=None),
-    )
+    return RateCard(tuple(in_force), start_ms, min(later, default=None))
 
 
 def rate_for(rates: tuple[Rate, ...], input_tokens: int) -> Rate:
@@ -135,8 +131,15 @@ def output_tokens(model: Model, asked: int | None) -> int:
     return min(wanted, model.max_output_tokens) if model.max_output_tokens else wanted
 
 
-def own_price_allowed(model: Model, cost_micros: int | None, field: str) -> None:
-    """Raises PriceNotAllowed where the caller names a price and the catalogue does not let it."""
+def require_price(model: Model, cost_micros: int | None, field: str) -> None:
+    """Raises PriceNotAllowed where the caller names a price and the catalogue does not let it.
+
+    Raises InvalidRequest where the caller must name one, because nobody else does.
+    """
+    if cost_micros is None and model.caller_priced and not model.prices:
+        raise InvalidRequest(
+            FieldProblem(field, f"is required: nobody else prices {model.provider}/{model.model}")
+        )
     if cost_micros is not None and not model.caller_priced:
         raise PriceNotAllowed(
             f"{model.provider}/{model.model} is priced by the catalogue: it is not caller_priced.",

@@ -97,10 +97,6 @@ class Server:
         for service in self._services:
             await self._health.set(service, SERVING if serving else NOT_SERVING)
 
-    async def wait(self) -> None:
-        """Until it has stopped."""
-        await self._server.wait_for_termination()
-
     async def shutdown(self, *, drain_s: float, grace_s: float) -> None:
         """Says NOT_SERVING, serves on for `drain_s` until nobody comes, lets calls finish for `grace_s`."""
         await self._health.enter_graceful_shutdown()

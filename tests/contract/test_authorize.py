@@ -27,7 +27,8 @@ from tests.support.calls import (
     stands,
     subject,
 )
-from tests.support.service import ACME, Client
+from tests.support.refusals import fields, refusal
+from tests.support.service import ACME, Client, authorize_request, commit_request
 
 
 async def test_a_request_that_fits_is_held_and_the_answer_says_so(client: Client) -> None:
@@ -282,6 +283,18 @@ async def test_a_caller_brings_a_price_where_the_catalogue_lets_it(client: Clien
     ]
     await released(client, name)
     assert await stands(client, "engineering") == (0, 0)
+
+
+async def test_a_model_that_only_callers_price_is_never_free(client: Client) -> None:
+    await client.found_acme()
+    await client.budget("engineering", limits=cost(500))
+    await model(client, "image", caller_priced=True, unpriced=True)
+    asked = {"provider": "house", "model": "image"}
+    error = await refusal(client.quota.Authorize(authorize_request("a", estimate=estimate(0, 0), **asked)))
+    assert fields(error).keys() == {"estimate.cost_micros"}
+    name = (await authorized(client, "b", estimate=estimate(0, 0, cost_micros=300), **asked)).reservation.name
+    done = await client.quota.Commit(commit_request(name, 10, 10))
+    assert done.charged.cost_micros == 300, "the price of the hold, where the usage names none"
 
 
 async def test_a_key_alone_says_whose_organization_pays(client: Client) -> None:

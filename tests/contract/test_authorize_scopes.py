@@ -179,6 +179,17 @@ async def test_further_values_of_a_tag_are_denied_beyond_the_declared_number(cli
     await authorized(client, "c", subject=subject(tags={"run": "3"}))
 
 
+@pytest.mark.parametrize("mode", [types_pb2.MODE_MONITOR, types_pb2.MODE_SOFT])
+async def test_a_budget_that_does_not_block_counts_every_value(
+    client: Client, mode: types_pb2.Mode.ValueType
+) -> None:
+    await found(client)
+    each = {"dimension": "DIMENSION_TAG", "tag": "run", "max_values": 1}
+    await client.budget("runs", limits=cost(20_000), scope={"each": each}, mode=mode)
+    await authorized(client, "a", subject=subject(tags={"run": "1"}))
+    await authorized(client, "b", subject=subject(tags={"run": "2"}))
+
+
 async def test_a_value_that_has_been_charged_keeps_its_counter(client: Client) -> None:
     await found(client)
     each = {"dimension": "DIMENSION_TAG", "tag": "run", "max_values": 1}

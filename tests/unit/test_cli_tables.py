@@ -48,7 +48,10 @@ def test_budgets_reset_in_their_own_time_zone() -> None:
     assert tables.resets(status(), {}) == "never"
 
 
-def test_a_row_has_everything_in_human_units(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_has_everything_in_human_units(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     row = status(spent=1_500_000, limit=2_000_000_000, each_value="ada", reset_time=RESET)
     output.print_table(tables.status_table([row], {"": "UTC"}))
     shown = capsys.readouterr().out

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from quota_service.domain.amounts import REQUEST_COST_MICROS_MAX, Amounts
-from quota_service.domain.errors import AmountTooLarge, PriceNotAllowed
+from quota_service.domain.errors import AmountTooLarge, InvalidRequest, PriceNotAllowed
 from quota_service.domain.pricing import (
     DEFAULT_OUTPUT_TOKENS,
     DatedRate,
@@ -20,9 +20,9 @@ from quota_service.domain.pricing import (
     exact_usd,
     micros_of,
     output_tokens,
-    own_price_allowed,
     rate_card,
     rate_for,
+    require_price,
 )
 
 RATE = Rate(0, 2_500_000, 1_250_000, 3_000_000, 10_000_000)
@@ -87,7 +87,13 @@ OLD, NEW, NEW_LONG = RATE, RATE._replace(input_pico=1), LONG._replace(input_pico
 DATED = Model(
     provider="p",
     model="m",
-    prices=(DatedRate(200, NEW), DatedRate(100, OLD), DatedRate(300, NEW_LONG), DatedRate(100, LONG)),
+    prices=(
+        DatedRate(200, NEW),
+        DatedRate(100, OLD),
+        DatedRate(300, NEW_LONG),
+        DatedRate(300, NEW),
+        DatedRate(100, LONG),
+    ),
 )
 
 
@@ -97,7 +103,7 @@ DATED = Model(
         (99, None),
         (100, RateCard((OLD, LONG), 100, 200)),
         (199, RateCard((OLD, LONG), 100, 200)),
-        (200, RateCard((NEW, LONG), 200, 300)),
+        (200, RateCard((NEW,), 200, 300)),
         (300, RateCard((NEW, NEW_LONG), 300, None)),
         (10**13, RateCard((NEW, NEW_LONG), 300, None)),
     ],
@@ -136,8 +142,10 @@ def test_output_tokens_are_those_asked_for_up_to_the_models_maximum(
 
 
 def test_only_a_caller_priced_model_takes_a_price() -> None:
-    own_price_allowed(Model(provider="p", model="m", caller_priced=True), 5, "estimate.cost_micros")
-    own_price_allowed(Model(provider="p", model="m"), None, "estimate.cost_micros")
+    require_price(Model(provider="p", model="m", caller_priced=True), 5, "estimate.cost_micros")
+    with pytest.raises(InvalidRequest, match="required"):
+        require_price(Model(provider="p", model="m", caller_priced=True), None, "estimate.cost_micros")
+    require_price(Model(provider="p", model="m"), None, "estimate.cost_micros")
     with pytest.raises(PriceNotAllowed) as refused:
-        own_price_allowed(Model(provider="p", model="m"), 0, "estimate.cost_micros")
+        require_price(Model(provider="p", model="m"), 0, "estimate.cost_micros")
     assert refused.value.problems[0].field == "estimate.cost_micros"

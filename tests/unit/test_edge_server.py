@@ -47,7 +47,6 @@ async def test_health_follows_the_life_of_the_server() -> None:
         # While load balancers turn away, calls are still served.
         assert (await QuotaServiceStub(channel).GetReservation(REQUEST)).name == REQUEST.name
         await stopping
-    await server.wait()
 
 
 async def test_calls_under_way_finish_and_newcomers_are_told_to_go_elsewhere() -> None:

@@ -20,7 +20,7 @@ async def import_models(
     """Replaces the imported models where `fingerprint` is not the last import's.
 
     Only then are `models` asked for. Returns the new versions of all organizations (none where nothing
-    changed): whoever serves must publish them. Raises StoreUnavailable.
+    changed): every replica's upkeep publishes them. Raises StoreUnavailable.
     """
     with translated():
         async with connection.transaction():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
@@ -84,6 +84,10 @@ class PostgresConfigurationStore:
             rows = await connection.fetch(_SQL["list_organizations"], after, page_size + 1)
         items = [stored_organization(row) for row in rows[:page_size]]
         return Page(tuple(items), _next(rows, page_size))
+
+    async def versions(self) -> Mapping[str, int]:
+        async with self._connection() as connection:
+            return {row["id"]: row["version"] for row in await connection.fetch(_SQL["versions"])}
 
     async def get(self, organization: str, kind: type[R], id_: str) -> Stored[R] | None:
         async with self._connection() as connection:

@@ -266,12 +266,7 @@ def encode_for_hold(keys: Keys, organization: str, terms: tuple[Term, ...]) -> E
 
 
 def encode_terms(terms: tuple[Term, ...]) -> bytes:
-    return pack(
-        [
-            (_ceilings(term.ceilings), term.mode is Mode.HARD, term.max_values, term.window.each_value)
-            for term in terms
-        ]
-    )
+    return pack([(_ceilings(term.ceilings), term.mode is Mode.HARD, term.max_values) for term in terms])
 
 
 def _ceilings(limits: Limits) -> tuple[int, ...]:

@@ -242,8 +242,8 @@ class Each(_message.Message):
     tag: _builtins.str
     """Key of the tag, 1–64 characters, with DIMENSION_TAG; empty otherwise."""
     max_values: _builtins.int
-    """The most values that may have a counter at a time, 1–1,000,000; a request with a further one is denied with REASON_TOO_MANY_VALUES. Required with
-    DIMENSION_TAG. 0: no such limit.
+    """The most values that may have a counter at a time, 1–1,000,000; a hard budget denies a request with a further one with REASON_TOO_MANY_VALUES. Required
+    with DIMENSION_TAG. 0: no such limit.
     """
     def __init__(
         self,

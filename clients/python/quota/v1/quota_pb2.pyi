@@ -37,7 +37,9 @@ class Estimate(_message.Message):
     max_output_tokens: _builtins.int
     """Output tokens, reasoning included. Unset: the model's `default_output_tokens`; 0: no output (embeddings). Clamped to the model's maximum."""
     cost_micros: _builtins.int
-    """The caller's own price of the whole call in micro-USD; only for models that the catalogue calls `caller_priced`."""
+    """The caller's own price of the whole call in micro-USD; only for models that the catalogue calls `caller_priced`, and required for those of them
+    that have no prices.
+    """
     def __init__(
         self,
         *,

@@ -136,9 +136,9 @@ class QuotaServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetReservation(self, request, context):
-        """One reservation, until 10 minutes after its end.
+        """One reservation: live, or as the ledger remembers it.
 
-        Errors: NOT_FOUND / RESERVATION_NOT_FOUND.
+        Errors: NOT_FOUND / RESERVATION_NOT_FOUND; UNAVAILABLE / RESERVATION_UNKNOWN: a store that might know it did not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

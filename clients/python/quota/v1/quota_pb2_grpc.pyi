@@ -71,9 +71,9 @@ class QuotaServiceStub:
     PRICE_NOT_ALLOWED, AMOUNT_TOO_LARGE, TIME_IN_FUTURE; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT.
     """
     GetReservation: _grpc.UnaryUnaryMultiCallable[_quota_pb2.GetReservationRequest, _quota_pb2.Reservation]
-    """One reservation, until 10 minutes after its end.
+    """One reservation: live, or as the ledger remembers it.
 
-    Errors: NOT_FOUND / RESERVATION_NOT_FOUND.
+    Errors: NOT_FOUND / RESERVATION_NOT_FOUND; UNAVAILABLE / RESERVATION_UNKNOWN: a store that might know it did not answer.
     """
     ListReservations: _grpc.UnaryUnaryMultiCallable[_quota_pb2.ListReservationsRequest, _quota_pb2.ListReservationsResponse]
     """Live holds of a subject, those that expire first coming first.
@@ -124,9 +124,9 @@ class QuotaServiceAsyncStub(QuotaServiceStub):
     PRICE_NOT_ALLOWED, AMOUNT_TOO_LARGE, TIME_IN_FUTURE; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT.
     """
     GetReservation: _aio.UnaryUnaryMultiCallable[_quota_pb2.GetReservationRequest, _quota_pb2.Reservation]  # type: ignore[assignment]
-    """One reservation, until 10 minutes after its end.
+    """One reservation: live, or as the ledger remembers it.
 
-    Errors: NOT_FOUND / RESERVATION_NOT_FOUND.
+    Errors: NOT_FOUND / RESERVATION_NOT_FOUND; UNAVAILABLE / RESERVATION_UNKNOWN: a store that might know it did not answer.
     """
     ListReservations: _aio.UnaryUnaryMultiCallable[_quota_pb2.ListReservationsRequest, _quota_pb2.ListReservationsResponse]  # type: ignore[assignment]
     """Live holds of a subject, those that expire first coming first.
@@ -210,9 +210,9 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _quota_pb2.GetReservationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_quota_pb2.Reservation, _abc.Awaitable[_quota_pb2.Reservation]]:
-        """One reservation, until 10 minutes after its end.
+        """One reservation: live, or as the ledger remembers it.
 
-        Errors: NOT_FOUND / RESERVATION_NOT_FOUND.
+        Errors: NOT_FOUND / RESERVATION_NOT_FOUND; UNAVAILABLE / RESERVATION_UNKNOWN: a store that might know it did not answer.
         """
 
     @_abc_1.abstractmethod

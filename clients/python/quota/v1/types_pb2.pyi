@@ -400,7 +400,9 @@ class Usage(_message.Message):
     output_tokens: _builtins.int
     """Output tokens, reasoning included."""
     cost_micros: _builtins.int
-    """The caller's own price of the whole call in micro-USD; only for models that the catalogue calls `caller_priced`."""
+    """The caller's own price of the whole call in micro-USD; only for models that the catalogue calls `caller_priced`. A Commit without it charges the
+    own price of the hold, if that has one.
+    """
     def __init__(
         self,
         *,

@@ -57,6 +57,9 @@ SELECT $1, $2, version, version, version FROM new
 ON CONFLICT DO NOTHING
 RETURNING id, document, version, settings_version, create_time, update_time;
 
+-- name: versions
+SELECT id, version FROM organizations ORDER BY id;
+
 -- name: notify
 SELECT pg_notify('quota_configuration', $1);
 

@@ -108,6 +108,12 @@ local function write_window(place, window, existed)
   local packed = cmsgpack.pack(window)
   if existed then
     redis.call('SET', key, packed, 'KEEPTTL')
+    -- The window's end may have been put off since the counter was made; a hold of the earlier end does not bring it back.
+    if end_ms == 0 then
+      redis.call('PERSIST', key)
+    else
+      redis.call('PEXPIREAT', key, int(end_ms + OUTLIVE_MS), 'GT')
+    end
   elseif end_ms == 0 then
     redis.call('SET', key, packed)
   else

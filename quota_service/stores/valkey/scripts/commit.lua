@@ -33,6 +33,9 @@ local own_price_allowed = doc.caller_priced
 if ARGV[5] ~= '' then own_price_allowed = ARGV[5] == '1' end
 if usage[5] >= 0 and not own_price_allowed then return {CODE.PRICE_REFUSED, now} end
 
+-- Who named a price of their own for the hold and none for the usage is charged that price: a call is not free for leaving it out.
+if usage[5] < 0 and ARGV[4] == '' and type(doc.own_cost_micros) == 'number' then usage[5] = doc.own_cost_micros end
+
 local pico = price(ARGV[4] ~= '' and cmsgpack.unpack(ARGV[4]) or doc.rates, usage)
 if pico > PICO_MAX then return {CODE.TOO_LARGE, now} end
 
@@ -62,5 +65,11 @@ else
 end
 write_hold(hold)
 local after = move(hold.windows, now, charged, plus(remaining(hold), before, -1), holds, overrun)
+-- An ended hold may be about to be forgotten. It is needed until the ledger has its settlement, which is when it is forgotten anew.
+if late and keep_open then
+  redis.call('PEXPIRE', hold.key, LIFETIME_MS)
+elseif late then
+  redis.call('PERSIST', hold.key)
+end
 local event = emit('COMMIT', now, hold, charged, overrun, pico_more, late, not keep_open, ARGV[6])
 return reply(CODE.OK, charged, returned, overrun, late, event, after)
