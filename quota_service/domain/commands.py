@@ -129,8 +129,6 @@ class Record:
     charged: Amounts
     cost_pico: int
     occur_ms: int
-    late: bool = False
-    usage_estimated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

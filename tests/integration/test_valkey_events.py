@@ -72,7 +72,6 @@ async def test_an_event_in_the_stream_says_what_the_caller_was_told(stores: Stor
         settled(await stores.holds.commit(commit(hold, 7, keep_open=True))),
         settled(await stores.holds.commit(commit(hold, 40, output_tokens=1))),
         recorded(await stores.holds.record(record(replace(hold, reservation=""), "rec/key"))),
-        recorded(await stores.holds.record(record(hold, "other/late", late=True))),
     ]
     told = [answer.event for answer in answers]
     assert list(await _stream(stores, key_prefix)) == told
@@ -86,7 +85,6 @@ async def test_an_event_in_the_stream_says_what_the_caller_was_told(stores: Stor
         "r/part/2",
         "r/end",
         "rec/key",
-        "other/late",
     ]
 
 
@@ -180,14 +178,6 @@ async def test_a_late_settlement_does_not_forget_a_key_that_is_anothers_by_now(
     settled(await stores.holds.commit(commit(first, 3)))
     await stores.events.acknowledge(key_prefix, await _stream(stores, key_prefix))
     assert await _time_left_ms(stores, key) == NO_TTL
-
-
-async def test_a_late_charge_without_a_hold_forgets_its_marker(stores: Stores, key_prefix: str) -> None:
-    unknown = replace(draft(key_prefix, "lost", windows=(window(),)), idempotency_key="")
-    recorded(await stores.holds.record(record(unknown, "lost/end", late=True)))
-    await stores.events.acknowledge(key_prefix, await _stream(stores, key_prefix))
-    marker = stores.keys.record(key_prefix, "lost/end")
-    assert 0 < await _time_left_ms(stores, marker) <= REMEMBER_MS
 
 
 async def test_windows_outlive_their_end_by_two_days(stores: Stores, key_prefix: str) -> None:

@@ -205,7 +205,6 @@ class Machine(RuleBasedStateMachine):
             charged=charge(hold.rates, usage),
             cost_pico=cost_pico(hold.rates, usage),
             occur_ms=occur_ms,
-            late=data.draw(st.booleans()),
         )
         self.auditor.recorded(command, self.twins.record(command))
         self._audit(data)

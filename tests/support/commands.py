@@ -116,9 +116,7 @@ def extend(
     )
 
 
-def record(
-    hold: Hold, key: str, *, content_hash: str = "record", version: int = 1, late: bool = False
-) -> commands.Record:
+def record(hold: Hold, key: str, *, content_hash: str = "record", version: int = 1) -> commands.Record:
     """A Record of what the hold would have cost, in the hold's windows."""
     return commands.Record(
         basis=Basis(organization=hold.organization, version=version),
@@ -129,7 +127,6 @@ def record(
         charged=hold.held,
         cost_pico=hold.held.cost_micros * 1_000_000,
         occur_ms=1,
-        late=late,
     )
 
 

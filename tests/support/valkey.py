@@ -34,13 +34,14 @@ async def opened(url: str, *, prefix: str = "", timeout_s: float = 10.0) -> Asyn
 
 
 class Proxy:
-    """Stands between a client and Valkey. `mute`: commands pass, replies are lost."""
+    """Stands between a client and Valkey, and can lose replies."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
-        self.mute = False
+        self._accepted = 0
+        self._muted = 0  # the connections up to this number
         self.sent = b""
 
     @property
@@ -60,6 +61,10 @@ class Proxy:
         self.cut()
         await asyncio.sleep(0.01)
 
+    def mute(self) -> None:
+        """Commands still pass; their replies are lost, except on connections made later."""
+        self._muted = self._accepted
+
     def cut(self) -> None:
         """Ends every connection."""
         for writer in self._writers:
@@ -68,15 +73,19 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         behind, ahead = await asyncio.open_connection(self._target.hostname, self._target.port)
+        self._accepted += 1
         self._writers += [writer, ahead]
         with contextlib.suppress(OSError):
-            await asyncio.gather(self._pump(reader, ahead, True), self._pump(behind, writer, False))
+            await asyncio.gather(self._commands(reader, ahead), self._replies(behind, writer, self._accepted))
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, to_server: bool) -> None:
-        while data := await source.read(65536):
-            if to_server:
-                self.sent += data
-            elif self.mute:
-                continue
-            sink.write(data)
-        sink.close()
+    async def _commands(self, client: asyncio.StreamReader, server: asyncio.StreamWriter) -> None:
+        while data := await client.read(65536):
+            self.sent += data
+            server.write(data)
+        server.close()
+
+    async def _replies(self, server: asyncio.StreamReader, client: asyncio.StreamWriter, number: int) -> None:
+        while data := await server.read(65536):
+            if number > self._muted:
+                client.write(data)
+        client.close()

@@ -16,7 +16,7 @@ import hiredis
 from redis.asyncio.connection import parse_url
 
 from quota_service.domain.errors import StoreUnavailable
-from quota_service.stores.valkey.scripts import ALL, Script
+from quota_service.stores.valkey.scripts import Script
 
 _UNAVAILABLE = (
     "LOADING",
@@ -113,18 +113,14 @@ class Connection:
     async def run(
         self, script: Script, keys: tuple[str, ...], arguments: tuple[str | bytes | int, ...]
     ) -> list[Any]:
-        """Runs a script; loads it first where this Valkey does not know it yet, in which case nothing was
-        done.
-        """
+        """Runs a script; brings its source where this Valkey does not know it yet and so has done nothing."""
         command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
         try:
             return cast(list[Any], await self.call(*command))
         except ReplyError as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
-        for known in ALL:
-            await self.call("SCRIPT", "LOAD", known.source)
-        return cast(list[Any], await self.call(*command))
+        return cast(list[Any], await self.call("EVAL", script.source, len(keys), *keys, *arguments))
 
     async def close(self) -> None:
         if self._watchdog is not None:

@@ -41,16 +41,13 @@ class ValkeyEventLog:
         )
 
     def _forgettable(self, organization: str, entry: Entry) -> tuple[str, ...]:
-        if not entry.hold.reservation or entry.type is EntryType.RECORD:
+        if entry.type is EntryType.RECORD:
             return (self._keys.record(organization, entry.key),)
         if not entry.final:
             return ()
         hold_key = self._keys.hold(organization, entry.hold.reservation)
-        if not entry.hold.idempotency_key:
-            return hold_key, self._keys.record(organization, entry.key)
-        if (
-            entry.late
-        ):  # the key has been forgotten since the end, or is about to be; by now it may be another's
+        # By the time of a late settlement the key may be another hold's.
+        if entry.late or not entry.hold.idempotency_key:
             return (hold_key,)
         return hold_key, self._keys.idempotency(organization, entry.hold.idempotency_key)
 

@@ -177,7 +177,6 @@ class ValkeyHoldStore:
             key=command.key,
             content_hash=command.content_hash,
             usage=command.usage,
-            usage_estimated=command.usage_estimated,
             occur_ms=command.occur_ms,
         )
         keys = (*self._keys.common(organization), self._keys.record(organization, command.key))
@@ -189,8 +188,6 @@ class ValkeyHoldStore:
             command.cost_pico,
             doc,
             codec.encode_places(self._keys, organization, draft.windows, (True,) * len(draft.windows)),
-            "1" if command.late else "0",
-            "COMMIT" if command.late else "RECORD",
             codec.encode_body(body),
         )
         windows = tuple(self._keys.window(organization, window) for window in draft.windows)

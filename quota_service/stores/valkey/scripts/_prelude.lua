@@ -251,7 +251,7 @@ local function price(rates, usage)
   return plain * rate[2] + usage[2] * rate[3] + usage[3] * rate[4] + usage[4] * rate[5]
 end
 
--- Rounded up. fmod is exact where `/` and `%` are not.
+-- Rounded up. fmod is exact by definition.
 local function micros(pico)
   local rest = math.fmod(pico, 1e6)
   return (pico - rest) / 1e6 + (rest > 0 and 1 or 0)

@@ -1,8 +1,7 @@
 #!lua flags=allow-oom
 -- Record: charges windows without a hold, once for its key.
 -- KEYS  1 meta  2 holds  3 events  4 marker of the key  5.. windows
--- ARGV  1 version  2 content hash  3 charged (msgpack)  4 pico  5 doc  6 windows (msgpack)  7 late: 1 | 0  8 event type: RECORD | COMMIT
---       9 body for the ledger
+-- ARGV  1 version  2 content hash  3 charged (msgpack)  4 pico  5 doc  6 windows (msgpack)  7 body for the ledger
 -- Reply OK, now, event id, event, windows after...
 --       REPLAYED, now | STALE, now, version | SWEEP, now | CONFLICT, now
 local now, refusal = check_basis(ARGV[1], '0', '')
@@ -13,11 +12,11 @@ local known = redis.call('GET', KEYS[4])
 if known then return {known == ARGV[2] and CODE.REPLAYED or CODE.CONFLICT, now} end
 
 if not retire_all(now) then return {CODE.SWEEP, now} end
-local charged, pico, late = cmsgpack.unpack(ARGV[3]), tonumber(ARGV[4]), ARGV[7] == '1'
+local charged, pico = cmsgpack.unpack(ARGV[3]), tonumber(ARGV[4])
 redis.call('SET', KEYS[4], ARGV[2])
 local after = move(cmsgpack.unpack(ARGV[6]), now, charged, nothing(), 0, nothing())
 local live = cmsgpack.pack({
   'COMMITTED', now, now, now, 0, nothing(), charged, pico, 0, 0, ARGV[2], {charged, nothing(), nothing()},
 })
-local event = emit(ARGV[8], now, {doc = ARGV[5], packed = live}, charged, nothing(), pico, late, true, ARGV[9])
+local event = emit('RECORD', now, {doc = ARGV[5], packed = live}, charged, nothing(), pico, false, true, ARGV[7])
 return {CODE.OK, now, event[1], event[2], unpack(after)}
