@@ -10,7 +10,7 @@ from quota_service.domain.book import OUTLIVE_MS
 from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Counters, Event, Term
 from quota_service.domain.ledger import EntryType
-from quota_service.domain.reservation import WindowRef
+from quota_service.domain.reservation import Hold, WindowRef
 from tests.support.twins import Twins
 
 
@@ -26,8 +26,11 @@ class Auditor:
         if isinstance(answer, commands.Granted) and not answer.replayed and not command.dry_run:
             _assert_within(command.terms, answer.counters)
 
-    def extended(self, command: commands.Extend, answer: commands.ExtendAnswer) -> None:
-        if isinstance(answer, commands.Granted) and not answer.replayed and command.additional_output_tokens:
+    def extended(self, command: commands.Extend, before: Hold | None, answer: commands.ExtendAnswer) -> None:
+        """What adds nothing, because more has been charged already, may pass where nothing more would."""
+        if not isinstance(answer, commands.Granted) or answer.replayed or before is None:
+            return
+        if answer.hold.remaining != before.remaining:
             _assert_within(command.terms, answer.counters)
 
     def settled(self, answer: commands.CommitAnswer | commands.ReleaseAnswer) -> None:
