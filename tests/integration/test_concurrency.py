@@ -75,11 +75,12 @@ async def test_a_crowd_is_never_granted_more_than_a_budget_has(
     await assert_adds_up(client, stores, METERS.index(meter), charged, left, len(granted))
 
 
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("meter", METERS)
 async def test_a_crowd_on_two_servers_is_never_granted_more_than_a_budget_has(
-    client: Client, other: Client, stores: Stores, meter: str
+    client: Client, other: Client, stores: Stores, meter: str, level: str
 ) -> None:
-    await found(client, {}, **{meter: LIMITS[meter]})
+    await found(client, LEVELS[level], **{meter: LIMITS[meter]})
     async with crowd(client, other) as callers:
         asked = await all_ask(callers, ADA, seed=2)
         granted = assert_within(asked, METERS.index(meter), LIMITS[meter])

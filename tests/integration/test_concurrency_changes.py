@@ -7,10 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import pytest
+
 from quota.v1 import quota_pb2, types_pb2
 from tests.support.calls import (
     amount,
-    cost,
+    committed,
     entries,
     limit,
     model,
@@ -24,9 +26,14 @@ from tests.support.crowd import CALLERS, crowd, house_request
 from tests.support.service import Client
 from tests.support.stores import Stores
 
-LIMITS = (5_000, 12_000, 2_000, 20_000, 0, 8_000)
+LIMITS = (50, 120, 20, 200, 0, 80)
+"""In requests; of the other meters a request takes as many units as it has tokens."""
+
 ROUNDS = 2
-ADA = subject(user="ada")
+TOKENS = 100
+UNITS = {"cost_micros": TOKENS, "tokens": TOKENS, "requests": 1}
+"""What one request takes of each meter."""
+ADA = subject(api_key="key-ada")
 
 
 class Change(NamedTuple):
@@ -46,53 +53,67 @@ class Seen(NamedTuple):
     status: types_pb2.BudgetStatus
 
 
-async def keep_changing(changer: Client, servers: Sequence[Client]) -> list[Change]:
+async def keep_changing(changer: Client, servers: Sequence[Client], meter: str) -> list[Change]:
     """Once a change is answered, every server decides under it."""
     changes = []
-    for value in LIMITS * ROUNDS:
+    for value in (UNITS[meter] * number for number in LIMITS * ROUNDS):
         began = time.monotonic()
-        await limit(changer, "one", cost(value))
+        await limit(changer, "one", types_pb2.Amounts(**{meter: value}))
         changes.append(Change(value, began, time.monotonic()))
         for server in servers:
             explained = await server.quota.Authorize(
-                house_request("probe", 100, subject=ADA, validate_only=True)
+                house_request("probe", TOKENS, subject=ADA, validate_only=True)
             )
             assert explained.budgets[0].limit == value
     return changes
 
 
 async def keep_asking(caller: Client, number: int, stop: asyncio.Event) -> list[Seen]:
-    """Holds and releases in turn; every fifth hold is kept."""
+    """Holds in turn; of five holds one is kept, one committed in full, and the others are released."""
     seen = []
     for turn in range(1_000):
         if stop.is_set():
             break
         asked = time.monotonic()
-        answer = await caller.quota.Authorize(house_request(f"k{number}-{turn}", 100, subject=ADA))
+        answer = await caller.quota.Authorize(house_request(f"k{number}-{turn}", TOKENS, subject=ADA))
         allowed = answer.decision == types_pb2.DECISION_ALLOW
         seen.append(Seen(asked, time.monotonic(), allowed, answer.budgets[0]))
-        if allowed and turn % 5:
+        if allowed and turn % 5 == 1:
+            await committed(caller, answer.reservation.name, TOKENS, 0)
+        elif allowed and turn % 5:
             await released(caller, answer.reservation.name)
         await asyncio.sleep(0.1)
     return seen
 
 
-def assert_in_force(seen: list[Seen], changes: list[Change]) -> None:
+def assert_in_force(seen: list[Seen], changes: list[Change], first: int) -> None:
     """Every answer was given under a limit that was in force at some time while it was asked for."""
     for each in seen:
         before = [change.limit for change in changes if change.answered <= each.asked]
         meanwhile = [c.limit for c in changes if c.began < each.answered and c.answered > each.asked]
-        assert each.status.limit in {before[-1] if before else LIMITS[-1], *meanwhile}
+        assert each.status.limit in {before[-1] if before else first, *meanwhile}
 
 
-async def test_no_grant_is_ever_made_above_the_limit_in_force(client: Client, other: Client) -> None:
+@pytest.mark.parametrize(
+    ("meter", "scope"),
+    [
+        ("cost_micros", {}),
+        ("tokens", {"team": "engineering"}),
+        ("requests", {"user": "ada"}),
+        ("cost_micros", {"api_key": "key-ada"}),
+    ],
+)
+async def test_no_grant_is_ever_made_above_the_limit_in_force(
+    client: Client, other: Client, stores: Stores, meter: str, scope: dict[str, str]
+) -> None:
     await client.found_acme()
     await model(client, "plain")
-    await client.budget("one", limits=cost(LIMITS[-1]))
+    unit = UNITS[meter]
+    await client.budget("one", limits=types_pb2.Amounts(**{meter: unit * LIMITS[-1]}), scope=scope)
     stop = asyncio.Event()
     async with crowd(client, other) as callers:
         asking = asyncio.gather(*(keep_asking(each, number, stop) for number, each in enumerate(callers)))
-        changes = await keep_changing(client, (client, other))
+        changes = await keep_changing(client, (client, other), meter)
         stop.set()
         seen = [each for some in await asking for each in some]
     granted = [each.status for each in seen if each.allowed]
@@ -100,8 +121,10 @@ async def test_no_grant_is_ever_made_above_the_limit_in_force(client: Client, ot
     assert len({status.limit for status in granted}) > 1
     for status in granted:
         assert status.spent + status.held <= status.ceiling == status.limit
-    assert_in_force(seen, changes)
-    assert await stands(client, "one") == (0, 100 * await live(client))
+    assert_in_force(seen, changes, unit * LIMITS[-1])
+    await stores.drained()
+    charged, _ = await stores.balance("one")
+    assert await stands(client, "one") == (charged // TOKENS * unit, unit * await live(client))
 
 
 async def live(client: Client) -> int:
