@@ -1,0 +1,61 @@
+"""What somebody left half done is finished by whoever is alive."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from quota.v1 import types_pb2
+from quota_service.application.ports import Written
+from quota_service.application.writing import LedgerWriter
+from quota_service.domain.errors import IdempotencyConflict
+from quota_service.domain.subject import User
+from quota_service.stores.postgres.configuration import PostgresConfigurationStore
+from quota_service.stores.postgres.ledger import PostgresLedger
+from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
+from quota_service.telemetry import StoreLog
+from tests.support import valkey
+from tests.support.calls import cost
+from tests.support.commands import authorize, draft, granted
+from tests.support.service import Client, authorize_request
+
+
+async def test_a_change_that_nobody_could_tell_of_acts_all_the_same(
+    client: Client, postgres_url: str
+) -> None:
+    """Whoever froze Ada died between PostgreSQL and Valkey; a server that knows her as free is told."""
+    await client.found_acme()
+    await client.budget("engineering", limits=cost(90_000))
+    assert (await client.quota.Authorize(authorize_request("a"))).decision == types_pb2.DECISION_ALLOW
+    pool = await open_pool(PoolSettings(url=postgres_url, connections_min=1))
+    async with PostgresConfigurationStore(pool).change("acme") as change:
+        await change.put(User(id="ada", teams=("engineering",), disabled=True))
+    await close_pool(pool)
+    async with asyncio.timeout(30):
+        while True:
+            answer = await client.quota.Authorize(authorize_request("b", validate_only=True))
+            if answer.decision == types_pb2.DECISION_DENY:
+                break
+            await asyncio.sleep(0.1)
+    assert [violation.reason for violation in answer.violations] == [types_pb2.REASON_SUBJECT_DISABLED]
+
+
+async def test_what_the_ledger_has_otherwise_is_not_answered_as_written(
+    valkey_url: str, postgres_url: str, key_prefix: str
+) -> None:
+    pool = await open_pool(PoolSettings(url=postgres_url, connections_min=1))
+    async with valkey.opened(valkey_url) as stores:
+        event = granted(await stores.holds.authorize(authorize(draft(key_prefix, "r")))).event
+        assert event is not None
+        ledger = PostgresLedger(pool)
+        assert await ledger.write([replace(event.entry, content_hash="other")]) == [Written.NEW]
+        writer = LedgerWriter(ledger, stores.events, StoreLog())
+        writing = asyncio.create_task(writer.run())
+        with pytest.raises(IdempotencyConflict):
+            await writer.settle(event)
+        await writer.flush(5)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+    await close_pool(pool)
