@@ -258,7 +258,7 @@ def _as_if_held(terms: Sequence[Term], counters: Sequence[Counters], needed: Amo
     """The counters as a grant would leave them: `validate_only` answers what the request itself would get."""
     after = []
     for term, state in zip(terms, counters, strict=True):
-        short = () if term.mode is Mode.HARD else short_meters(state, needed, term.ceilings)
+        short = () if term.mode is Mode.HARD else short_meters(state, needed, term.ceilings_with(state))
         counted = count_blocked(state, short, needed)
         after.append(counted._replace(held=state.held.plus(needed), holds=state.holds + 1))
     return tuple(after)

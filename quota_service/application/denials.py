@@ -29,7 +29,7 @@ def violations(
 
 def _shortfall(short: Shortfall, denied: Denied, budget: Budget, term: Term, demand: Amounts) -> Violation:
     counters, meter = denied.counters[short.position], short.meter
-    ceiling, requested = term.ceilings[meter] or 0, demand[meter]
+    ceiling, requested = term.ceilings_with(counters)[meter] or 0, demand[meter]
     explain = messages.held if short.only_held else messages.exhausted
     return Violation(
         reason=Reason.BUDGET_HELD if short.only_held else Reason.BUDGET_EXHAUSTED,
@@ -37,7 +37,7 @@ def _shortfall(short: Shortfall, denied: Denied, budget: Budget, term: Term, dem
         source=f"budgets/{budget.id}",
         each_value=term.window.each_value,
         meter=meter,
-        limit=term.limits[meter] or 0,
+        limit=term.limits_with(counters)[meter] or 0,
         ceiling=ceiling,
         spent=counters.spent[meter],
         held=counters.held[meter],

@@ -118,7 +118,7 @@ def _terms(plans: Plans, hold: Hold, now_ms: int, bounds: Bounds) -> list[tuple[
         budget = plans.configuration.budgets.get(window.budget)
         if budget is None or budget.disabled:
             gone = Budget(id=window.budget, mode=Mode.MONITOR)
-            found.append((gone, Term(window, UNLIMITED, UNLIMITED, Mode.MONITOR)))
+            found.append((gone, Term(window, UNLIMITED, 100, Mode.MONITOR)))
         else:
             found.append((budget, term_of(budget, window, tier, now_ms, bounds)))
     return found

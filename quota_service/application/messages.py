@@ -83,7 +83,7 @@ def with_help(message: str, help_url: str) -> str:
 
 
 def _standing(term: Term, counters: Counters, meter: Meter) -> str:
-    limit = term.limits[meter] or 0
+    limit = term.limits_with(counters)[meter] or 0
     parts = f"{amount(counters.spent[meter], meter)} spent of {amount(limit, meter)}"
     return f"{parts}, {amount(counters.held[meter], meter)} held" if counters.held[meter] else parts
 

@@ -150,7 +150,7 @@ def term_of(
     return Term(
         window=window,
         limits=limits,
-        ceilings=limits.scaled(ceiling_percent(budget, tier)),
+        percent=ceiling_percent(budget, tier),
         mode=budget.mode,
         max_values=each.max_values if each is not None else 0,
     )

@@ -15,11 +15,13 @@ from quota_service.domain import commands
 from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.ledger import Entry, EntryType
+from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
+from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import Hold
 from quota_service.domain.subject import ApiKey, Organization, Project, Subject, Team, User
 
-R = TypeVar("R", Team, User, ApiKey, Project, Budget, Model)
+R = TypeVar("R", Team, User, ApiKey, Project, Budget, RateLimit, ModelPolicy, Model)
 V_co = TypeVar("V_co", covariant=True)
 
 

@@ -38,10 +38,10 @@ def shortfalls(
 ) -> tuple[Shortfall, ...]:
     """Where a demand does not fit, among the budgets of a mode. With HARD: why it is denied."""
     return tuple(
-        Shortfall(position, meter, _only_held(state, demand, term.ceilings, meter))
+        Shortfall(position, meter, _only_held(state, demand, term.ceilings_with(state), meter))
         for position, (term, state) in enumerate(zip(terms, counters, strict=True))
         if term.mode is mode
-        for meter in short_meters(state, demand, term.ceilings)
+        for meter in short_meters(state, demand, term.ceilings_with(state))
     )
 
 

@@ -73,6 +73,17 @@ class Limits(NamedTuple):
         """That percentage of each limit, rounded down."""
         return Limits(*(None if limit is None else limit * percent // 100 for limit in self))
 
+    def changed_by(self, change: Amounts) -> Limits:
+        """Each limit raised or lowered by a signed amount, never below 0 nor above what a limit may be."""
+        if change == NOTHING:
+            return self
+        return Limits(
+            *(
+                None if limit is None else min(WINDOW_LIMIT_MAX, max(0, limit + amount))
+                for limit, amount in zip(self, change, strict=True)
+            )
+        )
+
     @property
     def meters(self) -> tuple[Meter, ...]:
         return tuple(meter for meter in Meter if self[meter] is not None)

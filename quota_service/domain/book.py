@@ -236,13 +236,13 @@ class Book:
         for term in terms:
             if term.mode is not Mode.HARD:
                 counters = self.windows.get(_key(term.window), Counters())
-                short = admission.short_meters(counters, demand, term.ceilings)
+                short = admission.short_meters(counters, demand, term.ceilings_with(counters))
                 if short:
                     self._write(term.window, admission.count_blocked(counters, short, demand))
 
     def _write(self, window: WindowRef, counters: Counters) -> None:
         """A counter without anything disappears, so that unused values of an `each` cost nothing."""
-        empty = counters.spent == counters.held == counters.blocked_requests == NOTHING and not counters.holds
+        empty = counters._replace(blocked=NOTHING, overrun=NOTHING) == Counters()
         if empty:
             self.windows.pop(_key(window), None)
         else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import assert_never
 
-from quota_service.domain.amounts import Limits
+from quota_service.domain.amounts import Amounts, Limits
 from quota_service.domain.period import Daily, Period
 from quota_service.domain.scope import Scope
 
@@ -68,8 +68,43 @@ class EachOverride:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Carry:
+    """What of a window rolls over into the next: at most a percentage of its limit, or at most an amount in
+    each meter (one that is `None` carries nothing). Just one of both is set.
+    """
+
+    max_percent: int | None = None
+    max_amounts: Limits | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """A change, by signed amounts, of one counter's limit in every window until an instant."""
+
+    each_value: str
+    amounts: Amounts
+    until_ms: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormerPeriod:
+    """The rule that a budget had before, in force until `until_ms`, when the window ended that was running at
+    the change.
+    """
+
+    period: Period
+    time_zone: str
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """Amounts per meter for a scope and a period."""
+    """Amounts per meter for a scope and a period.
+
+    `since_ms` is when it was made: a window that began before counts what had been spent by then.
+    `rollover` `None`: what is left of a window expires.
+    """
 
     id: str
     display_name: str = ""
@@ -80,9 +115,13 @@ class Budget:
     overrides: tuple[EachOverride, ...] = ()
     mode: Mode = Mode.HARD
     ladder: tuple[LadderStep, ...] = ()
+    rollover: Carry | None = None
     alert_cooldown_ms: int = 0
     recipients: tuple[str, ...] = ()
     disabled: bool = False
+    since_ms: int = 0
+    former: FormerPeriod | None = None
+    adjustments: tuple[Adjustment, ...] = ()
 
 
 _NOTICES = tuple(LadderStep(at_percent=percent, action=Notify()) for percent in (50, 80, 100))
@@ -122,8 +161,8 @@ def _stops(action: Action, tier: int | None) -> bool:
 
 
 def limits_at(budget: Budget, each_value: str, instant_ms: int) -> tuple[Limits, int | None]:
-    """The limits of a value's counter at an instant, and the instant until which they stay so (`None`: for
-    good).
+    """The limits of a value's counter at an instant, its override and adjustments included, and the instant
+    until which they stay so (`None`: for good).
     """
     live = [
         override
@@ -133,4 +172,12 @@ def limits_at(budget: Budget, each_value: str, instant_ms: int) -> tuple[Limits,
     limits = budget.limits
     for override in live:
         limits = limits.overridden_by(override.limits)
-    return limits, min((o.until_ms for o in live if o.until_ms is not None), default=None)
+    adjusted = [
+        adjustment
+        for adjustment in budget.adjustments
+        if adjustment.each_value == each_value and instant_ms < adjustment.until_ms
+    ]
+    for adjustment in adjusted:
+        limits = limits.changed_by(adjustment.amounts)
+    ends = (*(o.until_ms for o in live if o.until_ms is not None), *(a.until_ms for a in adjusted))
+    return limits, min(ends, default=None)

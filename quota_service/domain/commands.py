@@ -20,6 +20,9 @@ from quota_service.domain.reservation import Hold, Settlement, WindowRef
 class Counters(NamedTuple):
     """Where one window stands. `blocked_requests` and `blocked`: what HARD would have blocked, meter by
     meter.
+
+    `added` (adjustments and rollover) and `moved` (net, by reallocations) are signed and change the window's
+    limit. `opened` says for which `Term.opening` the window was opened; 0: it never had to be.
     """
 
     spent: Amounts = NOTHING
@@ -28,20 +31,42 @@ class Counters(NamedTuple):
     overrun: Amounts = NOTHING
     blocked_requests: Amounts = NOTHING
     blocked: Amounts = NOTHING
+    added: Amounts = NOTHING
+    moved: Amounts = NOTHING
+    opened: int = 0
+
+    @property
+    def change(self) -> Amounts:
+        """By how much the window's limit differs from the budget's."""
+        return self.added.plus(self.moved)
 
 
 class Term(NamedTuple):
-    """One matching budget as the caller understands it: its window, limits, and the ceilings for this model.
+    """One matching budget as the caller understands it: its window, the limits that the window begins with,
+    and the percentage of them at which this model is stopped.
 
     Only HARD blocks; SOFT and MONITOR count what HARD would have blocked at the ceilings. `max_values` bounds
-    how many values of a tag may have a counter in this window; 0 is unbounded.
+    how many values of a tag may have a counter in this window; 0 is unbounded. `opening`: the window must be
+    opened under this number before anything counts in it, because it begins with something (a rollover, what
+    was spent before the budget was made); 0: it begins with nothing. `keep_ms`: how much longer than others
+    it is kept after its end.
     """
 
     window: WindowRef
     limits: Limits
-    ceilings: Limits
+    percent: int
     mode: Mode
     max_values: int = 0
+    opening: int = 0
+    keep_ms: int = 0
+
+    def limits_with(self, counters: Counters) -> Limits:
+        """The window's limits: the budget's, and what the window itself has been given or has lost."""
+        return self.limits.changed_by(counters.change)
+
+    def ceilings_with(self, counters: Counters) -> Limits:
+        """Where this model is stopped in the window as it stands."""
+        return self.limits_with(counters).scaled(self.percent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

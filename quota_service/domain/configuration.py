@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from quota_service.domain.budget import Budget
+from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
+from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import Directory, Organization
 
 ModelKey = tuple[str, str]
@@ -25,6 +27,8 @@ class Configuration:
     organization: Organization
     directory: Directory = field(default_factory=Directory)
     budgets: Mapping[str, Budget] = field(default_factory=dict)
+    rate_limits: Mapping[str, RateLimit] = field(default_factory=dict)
+    model_policies: Mapping[str, ModelPolicy] = field(default_factory=dict)
     own_models: Mapping[ModelKey, Model] = field(default_factory=dict)
     imported_models: Mapping[ModelKey, Model] = field(default_factory=dict)
 

@@ -36,7 +36,7 @@ async def hold_until(stores: Stores, organization: str, name: str, end_ms: int |
         windows=(window,),
         held=Amounts(1, 1, 1),
     )
-    term = Term(window, Limits(100), Limits(100), Mode.HARD)
+    term = Term(window, Limits(100), 100, Mode.HARD)
     answer = await stores.holds.authorize(
         commands.Authorize(
             basis=Basis(organization=organization, version=1), hold=hold, ttl_ms=60_000, terms=(term,)

@@ -90,7 +90,7 @@ class Auditor:
 def _assert_within(terms: tuple[Term, ...], after: tuple[Counters, ...]) -> None:
     for term, counters in zip(terms, after, strict=True):
         for meter in Meter:
-            ceiling = term.ceilings[meter]
+            ceiling = term.ceilings_with(counters)[meter]
             if term.mode is Mode.HARD and ceiling is not None:
                 assert counters.spent[meter] + counters.held[meter] <= ceiling
 

@@ -26,7 +26,7 @@ def term(
     mode: Mode = Mode.HARD,
     max_values: int = 0,
 ) -> Term:
-    return Term(place or window(), ceilings, ceilings, mode, max_values)
+    return Term(place or window(), ceilings, 100, mode, max_values)
 
 
 def draft(

@@ -69,9 +69,10 @@ _ceiling = st.one_of(
     st.none(),
     st.integers(0, 5),
     st.integers(0, 5_000),
-    st.sampled_from((0, TOKENS_MAX, REQUEST_COST_MICROS_MAX, WINDOW_LIMIT_MAX, 10 * WINDOW_LIMIT_MAX)),
+    st.sampled_from((0, TOKENS_MAX, REQUEST_COST_MICROS_MAX, WINDOW_LIMIT_MAX)),
 )
 _roomy = Limits(WINDOW_LIMIT_MAX, WINDOW_LIMIT_MAX, WINDOW_LIMIT_MAX)
+percents: SearchStrategy[int] = st.sampled_from((100, 100, 100, 1, 99, 333, 1_000))
 room: SearchStrategy[Limits] = st.sampled_from((_roomy, Limits()))
 ceilings: SearchStrategy[Limits] = st.one_of(room, st.builds(Limits, _ceiling, _ceiling, _ceiling))
 
@@ -97,9 +98,8 @@ def _term(draw: st.DrawFn, budget: str, now_ms: int, any_limits: SearchStrategy[
     each_value = draw(st.sampled_from(EACH_VALUES)) if budget.startswith("each") else ""
     limits = draw(any_limits)
     max_values = draw(st.integers(1, 4)) if budget in COUNTED else 0
-    return Term(
-        window_at(budget, each_value, now_ms), limits, limits, draw(st.sampled_from(Mode)), max_values
-    )
+    window = window_at(budget, each_value, now_ms)
+    return Term(window, limits, draw(percents), draw(st.sampled_from(Mode)), max_values)
 
 
 @st.composite
@@ -134,5 +134,5 @@ def terms_in(draw: st.DrawFn, windows: tuple[WindowRef, ...]) -> tuple[Term, ...
     found = []
     for window in windows:
         limits = draw(ceilings)
-        found.append(Term(window, limits, limits, draw(st.sampled_from(Mode))))
+        found.append(Term(window, limits, draw(percents), draw(st.sampled_from(Mode))))
     return tuple(found)

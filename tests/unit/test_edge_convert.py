@@ -204,7 +204,7 @@ def a_status(mode: Mode = Mode.HARD) -> Status:
     term = Term(
         window=WindowRef("b", "ada", 1_000, 2_500),
         limits=Limits(cost_micros=100, requests=3),
-        ceilings=Limits(cost_micros=120, requests=3),
+        percent=120,
         mode=mode,
     )
     counters = Counters(

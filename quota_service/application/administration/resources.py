@@ -11,9 +11,11 @@ from quota_service.application.administration.content import resource_hash
 from quota_service.application.ports import Change, Page, Stored
 from quota_service.domain.budget import Budget
 from quota_service.domain.errors import AlreadyExists, FieldProblem, InvalidRequest, NotFound
+from quota_service.domain.model_policy import ModelPolicy
+from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import ApiKey, Project, Team, User
 
-N = TypeVar("N", Team, User, ApiKey, Project, Budget)
+N = TypeVar("N", Team, User, ApiKey, Project, Budget, RateLimit, ModelPolicy)
 
 
 class Resources(ABC, Generic[N]):

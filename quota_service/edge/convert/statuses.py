@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from quota.v1 import types_pb2
 from quota_service.application.statuses import Status
+from quota_service.domain.amounts import NOTHING, Limits
 from quota_service.domain.commands import Counters, Term
 from quota_service.edge.convert.times import border
 
@@ -15,10 +17,21 @@ def budget_statuses(organization: str, status: Status, blocks: bool) -> list[typ
 
     `blocks`: the budget can block this model, so that there is a ceiling to tell.
     """
-    counters = status.counters
-    return [
-        _filled(fixed, meter, counters) for meter, fixed in _fixed_parts(organization, status.term, blocks)
-    ]
+    counters, term = status.counters, status.term
+    messages = [_filled(fixed, meter, counters) for meter, fixed in _fixed_parts(organization, term, blocks)]
+    if counters.change != NOTHING:
+        _change_limits(messages, term.limits_with(counters), term.ceilings_with(counters))
+    return messages
+
+
+def _change_limits(messages: Sequence[types_pb2.BudgetStatus], limits: Limits, ceilings: Limits) -> None:
+    """Most windows have the budget's own limits; these have been given more, or have given some away."""
+    for message in messages:
+        meter = message.meter - 1
+        limit = limits[meter] or 0
+        message.limit, message.remaining = limit, limit - message.spent - message.held
+        if message.HasField("ceiling"):
+            message.ceiling = ceilings[meter] or 0
 
 
 def _filled(fixed: types_pb2.BudgetStatus, meter: int, counters: Counters) -> types_pb2.BudgetStatus:
@@ -40,7 +53,7 @@ def _fixed_parts(
     organization: str, term: Term, blocks: bool
 ) -> tuple[tuple[int, types_pb2.BudgetStatus], ...]:
     """Each limited meter with what all its statuses say: copying that is far cheaper than making it."""
-    window, ceilings = term.window, term.ceilings
+    window, ceilings = term.window, term.limits.scaled(term.percent)
     source = f"organizations/{organization}/budgets/{window.budget}"
     start, end = border(window.start_ms), border(window.end_ms)
     return tuple(

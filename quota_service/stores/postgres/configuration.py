@@ -13,7 +13,9 @@ from quota_service.application.ports import Change, Page, Stored
 from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import AlreadyExists, OrganizationNotFound, ResourceInUse
+from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
+from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import ApiKey, Organization, Project, Team, User
 from quota_service.stores.postgres import documents, sql
 from quota_service.stores.postgres.catalogue import ImportedModels
@@ -23,7 +25,7 @@ from quota_service.stores.postgres.loading import assemble
 from quota_service.stores.postgres.pool import Connection
 from quota_service.stores.postgres.rows import stored_organization, stored_resource
 
-R = TypeVar("R", Team, User, ApiKey, Project, Budget, Model)
+R = TypeVar("R", Team, User, ApiKey, Project, Budget, RateLimit, ModelPolicy, Model)
 
 _SQL = sql.load("configuration")
 

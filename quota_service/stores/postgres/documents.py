@@ -12,13 +12,15 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
-from quota_service.domain.budget import Block, Budget, Downgrade, LadderStep, Notify, Restrict
+from quota_service.domain.budget import Block, Budget, Downgrade, FormerPeriod, LadderStep, Notify, Restrict
+from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.period import Daily, Monthly, Once, Weekly
 from quota_service.domain.pricing import Model
+from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import ApiKey, Organization, Project, Team, User
 
 T = TypeVar("T")
-Resource = Team | User | ApiKey | Project | Budget | Model
+Resource = Team | User | ApiKey | Project | Budget | RateLimit | ModelPolicy | Model
 
 KINDS: Mapping[type[Resource], str] = {
     Team: "team",
@@ -26,6 +28,8 @@ KINDS: Mapping[type[Resource], str] = {
     ApiKey: "api_key",
     Project: "project",
     Budget: "budget",
+    RateLimit: "rate_limit",
+    ModelPolicy: "model_policy",
     Model: "model",
 }
 """The kinds of resources as the database names them."""
@@ -69,6 +73,8 @@ def decode(class_: type[T], document: str) -> T:
 def _budget_document(budget: Budget) -> dict[str, Any]:
     document: dict[str, Any] = msgspec.to_builtins(budget)
     document["period"] = _named(budget.period)
+    if budget.former is not None:
+        document["former"]["period"] = _named(budget.former.period)
     document["ladder"] = [
         {"at_percent": step.at_percent, "action": _named(step.action)} for step in budget.ladder
     ]
@@ -85,6 +91,8 @@ def _decode_budget(text: str) -> Budget:
 def _budget_field(name: str, part: Any) -> Any:
     if name == "period":
         return _member(part)
+    if name == "former":
+        return FormerPeriod(**{**part, "period": _member(part["period"])}) if part else None
     if name == "ladder":
         return tuple(
             LadderStep(at_percent=step["at_percent"], action=_member(step["action"])) for step in part
@@ -104,6 +112,6 @@ _DECODERS: Mapping[type[Any], Callable[[str], Any]] = {
     Budget: _decode_budget,
     **{
         class_: msgspec.json.Decoder(class_).decode
-        for class_ in (Team, User, ApiKey, Project, Model, Organization)
+        for class_ in (Team, User, ApiKey, Project, RateLimit, ModelPolicy, Model, Organization)
     },
 }

@@ -37,6 +37,8 @@ def assemble(
             projects=resources["project"],
         ),
         budgets=resources["budget"],
+        rate_limits=resources["rate_limit"],
+        model_policies=resources["model_policy"],
         own_models=resources["model"],
         imported_models=imported,
     )
@@ -52,6 +54,8 @@ def _resources(known: Configuration | None) -> dict[str, dict[Any, Any]]:
         "api_key": dict(known.directory.api_keys),
         "project": dict(known.directory.projects),
         "budget": dict(known.budgets),
+        "rate_limit": dict(known.rate_limits),
+        "model_policy": dict(known.model_policies),
         "model": dict(known.own_models),
     }
 

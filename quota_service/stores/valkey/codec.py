@@ -225,23 +225,37 @@ def encode_rates(rates: tuple[Rate, ...]) -> bytes:
     return pack(rates)
 
 
-def encode_places(
-    keys: Keys, organization: str, windows: tuple[WindowRef, ...], counted: tuple[bool, ...]
-) -> bytes:
-    """Where a hold counts. `counted`: in which windows a new `each` value is to be counted: those that bound
-    their number, or any where that is not known.
-    """
+def place_of(keys: Keys, organization: str, term: Term) -> Place:
+    """Where a term's window is kept. A new `each` value is counted where their number is bounded."""
+    window = term.window
+    return (
+        window.end_ms or 0,
+        keys.window(organization, window),
+        keys.values(organization, window) if term.max_values else "",
+        window.each_value,
+        term.opening,
+        term.keep_ms,
+    )
+
+
+def encode_windows(keys: Keys, organization: str, windows: tuple[WindowRef, ...]) -> bytes:
+    """Where windows are kept whose terms are not known: their values count wherever they are bounded."""
     return pack(
         [
             (
                 window.end_ms or 0,
                 keys.window(organization, window),
-                keys.values(organization, window) if is_counted else "",
+                keys.values(organization, window),
                 window.each_value,
+                0,
+                0,
             )
-            for window, is_counted in zip(windows, counted, strict=True)
+            for window in windows
         ]
     )
+
+
+Place = tuple[int, str, str, str, int, int]
 
 
 class EncodedTerms(NamedTuple):
@@ -256,20 +270,21 @@ class EncodedTerms(NamedTuple):
 def encode_for_hold(keys: Keys, organization: str, terms: tuple[Term, ...]) -> EncodedTerms:
     """Worked out once for the terms of a moment, which every call of a kind shares."""
     windows = tuple(term.window for term in terms)
-    counted = tuple(term.max_values > 0 for term in terms)
     pairs = [(keys.window(organization, window), keys.values(organization, window)) for window in windows]
     return EncodedTerms(
         tuple(chain.from_iterable(pairs)),
-        encode_places(keys, organization, windows, counted),
+        pack([place_of(keys, organization, term) for term in terms]),
         encode_terms(terms),
     )
 
 
 def encode_terms(terms: tuple[Term, ...]) -> bytes:
-    return pack([(_ceilings(term.ceilings), term.mode is Mode.HARD, term.max_values) for term in terms])
+    return pack(
+        [(_limits(term.limits), term.percent, term.mode is Mode.HARD, term.max_values) for term in terms]
+    )
 
 
-def _ceilings(limits: Limits) -> tuple[int, ...]:
+def _limits(limits: Limits) -> tuple[int, ...]:
     return tuple(-1 if limit is None else limit for limit in limits)
 
 

@@ -187,7 +187,7 @@ class ValkeyHoldStore:
             codec.pack(command.charged),
             command.cost_pico,
             doc,
-            codec.encode_places(self._keys, organization, draft.windows, (True,) * len(draft.windows)),
+            codec.encode_windows(self._keys, organization, draft.windows),
             codec.encode_body(body),
         )
         windows = tuple(self._keys.window(organization, window) for window in draft.windows)
@@ -244,7 +244,7 @@ class ValkeyHoldStore:
 
     async def restore(self, hold: Hold) -> None:
         organization = hold.organization
-        places = codec.encode_places(self._keys, organization, hold.windows, (True,) * len(hold.windows))
+        places = codec.encode_windows(self._keys, organization, hold.windows)
         arguments = (codec.encode_document(hold), places, codec.encode_live(hold), REMEMBER_MS)
         await self._run_on_hold(scripts.RESTORE, organization, hold.reservation, arguments)
 

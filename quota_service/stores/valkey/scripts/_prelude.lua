@@ -2,10 +2,12 @@
 --
 -- KEYS[1..3] are the same for all: the organization's meta hash (version, time), its live holds by expiry (members are hold keys), and
 -- its stream of events for the ledger. Values are MessagePack arrays, whose integers are exact up to 2^53:
---   window  {spent, held, holds, overrun, blocked_requests, blocked}, all but `holds` one number a meter: {cost, tokens, requests}
+--   window  {spent, held, holds, overrun, blocked_requests, blocked, added, moved, opened}, all but `holds` and `opened` one number a
+--           meter: {cost, tokens, requests}; `added` and `moved` change its limit
+--   term    {limits, percent, blocks, max values}: limits are -1 where there is none; `percent` of them is the ceiling
 --   live    {state, create, expire, ended, granted, held, charged, pico, parts, late_parts, settle_hash, settlement | false},
 --           where settlement is {charged, returned, overrun}: the moving part of a hold
---   windows {{end_ms (0: none), window key, values key | '', each value}, ...}: where a hold counts
+--   windows {{end_ms (0: none), window key, values key | '', each value, opening, keep_ms}, ...}: where a hold counts
 --   event   {type, at, charged, overrun, pico, late, final}; in the stream as field `e`, beside `doc`, `live` and `body`
 -- A hold is a hash: `doc` (JSON, fixed, the caller's), `windows`, `live`, and `x:<request_id>` for each Extend.
 --
@@ -32,6 +34,7 @@ local DUE_PER_SCRIPT = 50              -- bounds the work that a caller does for
 local OUTLIVE_MS = 48 * 3600 * 1000    -- windows stay this long after their end
 local LIFETIME_MS = 24 * 3600 * 1000   -- no hold lives longer
 local PICO_MAX = 9e15                  -- what one request may cost; below 2^53
+local LIMIT_MAX = 9e14                 -- what a window's limit may be; ten times as much is below 2^53
 
 local function int(number)
   return string.format('%.0f', number)
@@ -90,17 +93,33 @@ end
 -- Windows ---------------------------------------------------------------------------------------------------------------------
 
 local function empty_window()
-  return {nothing(), nothing(), 0, nothing(), nothing(), nothing()}
+  return {nothing(), nothing(), 0, nothing(), nothing(), nothing(), nothing(), nothing(), 0}
 end
 
 local function unpack_window(raw)
   return raw and cmsgpack.unpack(raw) or empty_window()
 end
 
+-- Whether nothing has happened in a window that would be missed.
+local function is_empty(window)
+  return is_nothing(window[1]) and is_nothing(window[2]) and window[3] == 0 and is_nothing(window[5]) and is_nothing(window[7])
+    and is_nothing(window[8]) and window[9] == 0
+end
+
+-- Whether a window must first be opened: it begins with something, and does not have it yet.
+local function is_unopened(place, window)
+  return (place[5] or 0) ~= 0 and window[9] ~= place[5]
+end
+
+-- When a window is forgotten.
+local function forget_ms(place)
+  return int(place[1] + OUTLIVE_MS + (place[6] or 0))
+end
+
 -- Writes a window; a counter without anything disappears, so that unused values cost nothing.
 local function write_window(place, window, existed)
   local end_ms, key, values, value = place[1], place[2], place[3], place[4]
-  if is_nothing(window[1]) and is_nothing(window[2]) and window[3] == 0 and is_nothing(window[5]) then
+  if is_empty(window) then
     redis.call('DEL', key)
     if values ~= '' then redis.call('SREM', values, value) end
     return
@@ -112,16 +131,16 @@ local function write_window(place, window, existed)
     if end_ms == 0 then
       redis.call('PERSIST', key)
     else
-      redis.call('PEXPIREAT', key, int(end_ms + OUTLIVE_MS), 'GT')
+      redis.call('PEXPIREAT', key, forget_ms(place), 'GT')
     end
   elseif end_ms == 0 then
     redis.call('SET', key, packed)
   else
-    redis.call('SET', key, packed, 'PXAT', int(end_ms + OUTLIVE_MS))
+    redis.call('SET', key, packed, 'PXAT', forget_ms(place))
   end
   if values ~= '' and not existed then
     redis.call('SADD', values, value)
-    if end_ms ~= 0 then redis.call('PEXPIREAT', values, int(end_ms + OUTLIVE_MS)) end
+    if end_ms ~= 0 then redis.call('PEXPIREAT', values, forget_ms(place)) end
   end
 end
 
@@ -153,11 +172,23 @@ local function read_windows(places)
   return packed
 end
 
--- Which meters of a window have no room for the demand. Ceilings are -1 where there is none.
-local function short_meters(window, demand, ceilings)
+-- A window's limit in a meter: the budget's, raised or lowered by what the window itself has been given or has lost.
+local function limit_of(window, term, meter)
+  local limit = term[1][meter] + window[7][meter] + window[8][meter]
+  return math.max(0, math.min(LIMIT_MAX, limit))
+end
+
+-- That percentage of a limit, rounded down, by hundreds: so every number on the way is exact.
+local function percent_of(limit, percent)
+  local rest = math.fmod(limit, 100)
+  return (limit - rest) / 100 * percent + math.floor(rest * percent / 100)
+end
+
+-- Which meters of a window have no room for the demand under a term.
+local function short_meters(window, demand, term)
   local short = {}
   for meter = 1, 3 do
-    if ceilings[meter] >= 0 and window[1][meter] + window[2][meter] + demand[meter] > ceilings[meter] then
+    if term[1][meter] >= 0 and window[1][meter] + window[2][meter] + demand[meter] > percent_of(limit_of(window, term, meter), term[2]) then
       short[#short + 1] = meter
     end
   end

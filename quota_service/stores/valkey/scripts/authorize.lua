@@ -2,7 +2,7 @@
 -- Authorize: holds a demand in every window of the terms, all or nothing.
 -- KEYS  1 meta  2 holds  3 events  4 idempotency key  5 hold  6.. window, values key (or the window again), for each term
 -- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 intent: hold | dry | refused  5 content hash  6 ttl_ms  7 demand (msgpack)
---       8 granted output tokens  9 doc  10 windows (msgpack)  11 terms (msgpack): {{ceilings, blocks, max values}, ...}
+--       8 granted output tokens  9 doc  10 windows (msgpack)  11 terms (msgpack): {term, ...}
 -- Reply OK, now, expire_ms, event id, windows after...     (dry: expire_ms 0, event id '', windows as they are)
 --       REPLAYED, now, doc, live, windows...
 --       REFUSED, now
@@ -38,13 +38,13 @@ for i, term in ipairs(terms) do
   raw[i] = redis.call('GET', place[2])
   local window = unpack_window(raw[i])
   windows[i] = window
-  local short = short_meters(window, demand, term[1])
-  if term[2] then
+  local short = short_meters(window, demand, term)
+  if term[3] then
     denied = denied or #short > 0
   else
     count_blocked(window, short, demand)
   end
-  if term[2] and term[3] > 0 and not raw[i] and redis.call('SCARD', place[3]) >= term[3] then
+  if term[3] and term[4] > 0 and not raw[i] and redis.call('SCARD', place[3]) >= term[4] then
     full[#full + 1] = i - 1
   end
 end

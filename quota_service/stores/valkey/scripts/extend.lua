@@ -2,7 +2,7 @@
 -- Extend: more time, more output tokens, or both. What does not fit is denied and leaves the hold as it was.
 -- KEYS  1 meta  2 holds  3 events  4 hold   (the windows are named by the hold and share the slot)
 -- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 request id ('' none)  5 content hash  6 ttl_ms (0 none)  7 additional output tokens
---       8 terms of the hold's windows, in their order (msgpack): {{ceilings, blocks}, ...}  9 body for the ledger
+--       8 terms of the hold's windows, in their order (msgpack): {term, ...}  9 body for the ledger
 -- Reply OK, now, doc, live, event id, event, windows after...     (nothing changed: event id '', event '')
 --       REPLAYED, now, doc, live, '', '', windows...
 --       DENIED, now, next expiry (0 none), windows...
@@ -38,8 +38,8 @@ for i, place in ipairs(hold.windows) do
   windows[i] = unpack_window(raw[i])
   if not is_nothing(more) then
     local term = terms[i]
-    local short = short_meters(windows[i], more, term[1])
-    if term[2] then
+    local short = short_meters(windows[i], more, term)
+    if term[3] then
       denied = denied or #short > 0
     else
       count_blocked(windows[i], short, more)

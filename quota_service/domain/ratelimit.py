@@ -1,0 +1,98 @@
+"""Rate limits: how much of a meter may be used in an interval, by the generic cell rate algorithm.
+
+A limit is kept as a debt that drains at a steady rate: a demand fits if the debt with it is at most the
+burst. All numbers are integers: debts are in units of 1/`scale` of a token or request, of which `leak` drain
+in a millisecond.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import gcd
+from typing import NamedTuple
+
+from quota_service.domain.amounts import Meter
+from quota_service.domain.scope import Scope
+
+DEBT_MAX = 9_000_000_000_000_000
+"""No debt is above it, so that Lua's numbers stay exact."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """At most `limit` of a meter (TOKENS or REQUESTS) in `interval_ms`, of which `burst` may be used at once.
+
+    `burst` 0: as much as the limit.
+    """
+
+    id: str
+    display_name: str = ""
+    scope: Scope = field(default_factory=Scope)
+    meter: Meter = Meter.REQUESTS
+    limit: int = 0
+    interval_ms: int = 60_000
+    burst: int = 0
+    disabled: bool = False
+
+
+class RateTerm(NamedTuple):
+    """One matching rate limit as the caller understands it, for one value of its `each` dimension."""
+
+    limit: str
+    each_value: str
+    meter: Meter
+    leak: int
+    scale: int
+    burst: int  # in tokens or requests
+
+
+class Gauge(NamedTuple):
+    """Where a rate limit stands: its debt at an instant."""
+
+    debt: int = 0
+    at_ms: int = 0
+
+
+def term_of(limit: RateLimit, each_value: str) -> RateTerm:
+    """The limit's term for a value."""
+    divisor = gcd(limit.limit, limit.interval_ms)
+    return RateTerm(
+        limit.id,
+        each_value,
+        limit.meter,
+        leak=limit.limit // divisor,
+        scale=limit.interval_ms // divisor,
+        burst=limit.burst or limit.limit,
+    )
+
+
+def debt_at(term: RateTerm, gauge: Gauge, now_ms: int) -> int:
+    """What is left of the debt."""
+    return max(0, gauge.debt - term.leak * (now_ms - gauge.at_ms))
+
+
+def room(term: RateTerm, gauge: Gauge, now_ms: int) -> int:
+    """How many tokens or requests fit now; negative where more has been used than the burst."""
+    return (term.burst * term.scale - debt_at(term, gauge, now_ms)) // term.scale
+
+
+def taken(term: RateTerm, gauge: Gauge, amount: int, now_ms: int) -> Gauge:
+    """The gauge with an amount used. What would not fit is used all the same: whether it may is not asked."""
+    return Gauge(min(DEBT_MAX, debt_at(term, gauge, now_ms) + amount * term.scale), now_ms)
+
+
+def returned(term: RateTerm, gauge: Gauge, own: Gauge, amount: int, now_ms: int) -> Gauge:
+    """The gauge with an unused amount given back, as far as time has not given it back already.
+
+    `own` is the gauge as it was when the amount was taken: what of it has not drained by now can be returned.
+    """
+    refund = min(amount * term.scale, debt_at(term, own, now_ms))
+    return Gauge(max(0, debt_at(term, gauge, now_ms) - refund), now_ms)
+
+
+def wait_ms(term: RateTerm, gauge: Gauge, amount: int, now_ms: int) -> int | None:
+    """How long until the amount fits, exactly: 0 where it does now, `None` where it never will."""
+    if amount > term.burst:
+        return None
+    above = debt_at(term, gauge, now_ms) + (amount - term.burst) * term.scale
+    return max(0, -(-above // term.leak))
