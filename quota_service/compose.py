@@ -46,6 +46,7 @@ from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.runner import Runner
 
 Ready = Callable[[str], Awaitable[None]]
 """Called with the address once the server answers."""
@@ -159,7 +160,8 @@ async def _composed(settings: Settings) -> AsyncIterator[Parts]:
 def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Parts:
     keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
     store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
-    holds, events = ValkeyHoldStore(connection, keys), ValkeyEventLog(connection, keys)
+    runner = Runner(connection, keys)
+    holds, events = ValkeyHoldStore(runner), ValkeyEventLog(connection, keys)
     configurations, memory = Configurations(store, aliases), Memory(holds, ledger)
     writer = LedgerWriter(ledger, events, observer)
     recording = Recording(configurations, holds, memory, writer, tracked)

@@ -220,6 +220,13 @@ class OutsideBasis:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unopened:
+    """A window begins with something (see `Term.opening`) and has not been opened yet."""
+
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
     """The key, or the reservation, was used before with other content."""
 

@@ -39,6 +39,7 @@ from quota_service.stores.prices import GenaiAliases
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.runner import Runner
 
 if TYPE_CHECKING:
     from quota.v1.budget_pb2_grpc import BudgetServiceAsyncStub
@@ -89,7 +90,7 @@ async def service(postgres_url: str, valkey_url: str, key_prefix: str) -> AsyncI
     connection = Connection(valkey_url)
     async with pool.acquire() as importing:
         await import_models(importing, "test", lambda: IMPORTED)
-    holds = ValkeyHoldStore(connection, Keys(key_prefix))
+    holds = ValkeyHoldStore(Runner(connection, Keys(key_prefix)))
     publisher = Publisher(holds)
     server = _server(PostgresConfigurationStore(pool), holds, publisher, PostgresLedger(pool))
     port = server.listen("127.0.0.1:0")

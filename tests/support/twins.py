@@ -15,6 +15,7 @@ from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.runner import Runner
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -27,7 +28,7 @@ class Valkey:
         self.loop = asyncio.new_event_loop()
         self.connection = Connection(url, timeout_s=30)  # tests share a busy machine
         self.keys = Keys(prefix)
-        self.store = ValkeyHoldStore(self.connection, self.keys)
+        self.store = ValkeyHoldStore(Runner(self.connection, self.keys))
         self.log = ValkeyEventLog(self.connection, self.keys)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

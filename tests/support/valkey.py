@@ -12,6 +12,7 @@ from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.runner import Runner
 
 
 class Stores(NamedTuple):
@@ -28,7 +29,9 @@ async def opened(url: str, *, prefix: str = "", timeout_s: float = 10.0) -> Asyn
     """`timeout_s` is generous by default: tests share a busy machine."""
     connection, keys = Connection(url, timeout_s=timeout_s), Keys(prefix)
     try:
-        yield Stores(connection, keys, ValkeyHoldStore(connection, keys), ValkeyEventLog(connection, keys))
+        yield Stores(
+            connection, keys, ValkeyHoldStore(Runner(connection, keys)), ValkeyEventLog(connection, keys)
+        )
     finally:
         await connection.close()
 

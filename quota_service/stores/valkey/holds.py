@@ -4,49 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from typing import Any, cast
 
 from quota_service.application.ports import Page
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.commands import Event
-from quota_service.domain.errors import PageTokenInvalid, StoreUnavailable
+from quota_service.domain.errors import PageTokenInvalid
 from quota_service.domain.reservation import Hold, Settlement, State
 from quota_service.stores.valkey import codec, replies, scripts
 from quota_service.stores.valkey.codec import Body
-from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import REMEMBER_MS, entry_of, hold_event
-from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.runner import SWEEP_BATCH, Arguments, Runner
 from quota_service.stores.valkey.scripts import Code, Script
-
-SWEEP_BATCH = 200
-"""Due holds retired by one script: a few milliseconds of the server's time."""
-
-SWEEPS_MAX = 1_000
-"""How often one call sweeps before it gives up."""
-
-Arguments = tuple[str | bytes | int, ...]
 
 
 class ValkeyHoldStore:
     """Implements `HoldStore`."""
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
-        self._connection = connection
-        self._keys = keys
-        self._clock_offset_ms: int | None = None
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._connection = runner.connection
+        self._keys = runner.keys
 
     def now_ms(self) -> int:
-        if self._clock_offset_ms is None:
-            return time.time_ns() // 1_000_000
-        return time.monotonic_ns() // 1_000_000 + self._clock_offset_ms
+        return self._runner.now_ms()
 
     async def authorize(self, command: commands.Authorize) -> commands.AuthorizeAnswer:
         draft, organization = command.hold, command.basis.organization
         encoded = codec.encode_for_hold(self._keys, organization, command.terms)
         keys = (
-            *self._keys.common(organization),
             self._keys.idempotency(organization, draft.idempotency_key),
             self._keys.hold(organization, draft.reservation),
             *encoded.keys,
@@ -179,7 +166,7 @@ class ValkeyHoldStore:
             usage=command.usage,
             occur_ms=command.occur_ms,
         )
-        keys = (*self._keys.common(organization), self._keys.record(organization, command.key))
+        marker = self._keys.record(organization, command.key)
         doc = codec.encode_document(draft)
         arguments = (
             command.basis.version,
@@ -191,7 +178,7 @@ class ValkeyHoldStore:
             codec.encode_body(body),
         )
         windows = tuple(self._keys.window(organization, window) for window in draft.windows)
-        reply = await self._run(organization, scripts.RECORD, (*keys, *windows), arguments)
+        reply = await self._run(organization, scripts.RECORD, (marker, *windows), arguments)
         if reply[0] == Code.REPLAYED:
             return commands.Recorded(now_ms=reply[1], replayed=True)
         if reply[0] != Code.OK:
@@ -204,8 +191,7 @@ class ValkeyHoldStore:
     async def inspect(self, command: commands.Inspect) -> commands.InspectAnswer:
         organization = command.basis.organization
         windows = tuple(self._keys.window(organization, window) for window in command.windows)
-        keys = (*self._keys.common(organization), *windows)
-        reply = await self._run(organization, scripts.INSPECT, keys, replies.basis(command.basis))
+        reply = await self._run(organization, scripts.INSPECT, windows, replies.basis(command.basis))
         if reply[0] != Code.OK:
             return cast(commands.InspectAnswer, replies.refusal(reply))
         return commands.Inspected(now_ms=reply[1], counters=replies.counters(reply[2:]))
@@ -249,26 +235,17 @@ class ValkeyHoldStore:
         await self._run_on_hold(scripts.RESTORE, organization, hold.reservation, arguments)
 
     async def sweep(self, organization: str) -> int:
-        reply = await self._run(organization, scripts.SWEEP, self._keys.common(organization), (SWEEP_BATCH,))
-        return int(reply[2])
+        return await self._runner.sweep(organization)
 
     async def publish_version(self, organization: str, version: int) -> None:
-        await self._run(organization, scripts.PUBLISH, self._keys.common(organization), (version,))
+        await self._run(organization, scripts.PUBLISH, (), (version,))
 
     async def _run_on_hold(
         self, script: Script, organization: str, reservation: str, arguments: Arguments
     ) -> list[Any]:
-        keys = (*self._keys.common(organization), self._keys.hold(organization, reservation))
-        return await self._run(organization, script, keys, arguments)
+        return await self._run(organization, script, (self._keys.hold(organization, reservation),), arguments)
 
     async def _run(
         self, organization: str, script: Script, keys: tuple[str, ...], arguments: Arguments
     ) -> list[Any]:
-        """Runs a script; while due holds stand in the way of its answer, sweeps them and asks again."""
-        for _ in range(SWEEPS_MAX):
-            reply = await self._connection.run(script, keys, arguments)
-            self._clock_offset_ms = reply[1] - time.monotonic_ns() // 1_000_000
-            if reply[0] != Code.SWEEP:
-                return reply
-            await self.sweep(organization)
-        raise StoreUnavailable("Too many holds have expired at once; they are being returned.")
+        return await self._runner.run(organization, script, keys, arguments)

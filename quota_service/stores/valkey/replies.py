@@ -36,6 +36,8 @@ def refusal(reply: list[Any]) -> Any:
             return commands.Stale(now_ms=now_ms, version=reply[2])
         case Code.OUTSIDE:
             return commands.OutsideBasis(now_ms=now_ms)
+        case Code.UNOPENED:
+            return commands.Unopened(now_ms=now_ms)
         case Code.CONFLICT:
             return commands.Conflict(now_ms=now_ms)
         case Code.ENDED:

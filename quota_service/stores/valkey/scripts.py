@@ -22,6 +22,7 @@ class Code(IntEnum):
     UNKNOWN = -7
     TOO_LARGE = -8
     PRICE_REFUSED = -9
+    UNOPENED = -10
 
 
 class Script:

@@ -28,6 +28,7 @@ local CODE = {
   UNKNOWN = -7,        -- no such reservation here
   TOO_LARGE = -8,      -- above what one request may cost
   PRICE_REFUSED = -9,  -- an own price where the catalogue prices
+  UNOPENED = -10,      -- a window must be opened first: it begins with something
 }
 
 local DUE_PER_SCRIPT = 50              -- bounds the work that a caller does for others
