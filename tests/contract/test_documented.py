@@ -69,6 +69,7 @@ def test_the_whole_contract_is_looked_at() -> None:
         "catalog.proto",
         "directory.proto",
         "errors.proto",
+        "model_policy.proto",
         "quota.proto",
         "report.proto",
         "types.proto",

@@ -79,7 +79,8 @@ class Budget(_message.Message):
     @_builtins.property
     def ladder(self) -> _containers.RepeatedCompositeFieldContainer[Global___LadderStep]:
         """What happens on the way, in ascending order of `at_percent`, at most 20 steps. Empty: notify at 50, 80 and 100, and under MODE_HARD block at 100.
-        Under MODE_HARD one step must block; under MODE_SOFT and MODE_MONITOR steps only warn.
+        Under MODE_HARD one step must block; under MODE_SOFT and MODE_MONITOR steps only warn. No two steps divert to one model, and none to the model that
+        the scope names, to one from which other budgets lead back (a circle), or to one that no model policy for the scope's team allows.
         """
 
     @_builtins.property
@@ -1007,3 +1008,265 @@ class GetBudgetStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBudgetStatusResponse: _TypeAlias = GetBudgetStatusResponse  # noqa: Y015
+
+@_typing.final
+class RateLimit(_message.Message):
+    """A limit on how fast: at most so many tokens or requests in an interval.
+
+    It is enforced by GCRA (a leaky bucket) in the same atomic step as the budgets: what is used drains steadily, `limit` in every `interval`, and a
+    request passes where its demand fits into the burst. So after a pause `burst` may be used at once, and `limit` per `interval` from then on.
+    Tokens are taken by the request's estimate and corrected when the call is committed: what was not used is given back as far as time has not given
+    it back already, and what was used beyond the hold is taken. A denial carries the exact wait; a denied request takes nothing.
+
+    A change acts at once. Changing `limit` or `interval` starts it fresh, and so does the loss of Valkey. Money has no rate: limit it with a budget.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    METER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    BURST_FIELD_NUMBER: _builtins.int
+    DISABLED_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`organizations/{organization}/rateLimits/{limit}`."""
+    display_name: _builtins.str
+    """Name for people, shown in denials, at most 200 characters. Empty: the id is shown."""
+    meter: _types_pb2.Meter.ValueType
+    """What is counted: METER_TOKENS (input plus output) or METER_REQUESTS. Required."""
+    limit: _builtins.int
+    """How many tokens or requests in an interval, 1–900,000,000,000,000. Required. What cannot be counted exactly, a number of many different digits in
+    a long interval, is refused with a rounder one that can.
+    """
+    burst: _builtins.int
+    """How many tokens or requests may be used at once, 0–900,000,000,000,000. 0: as many as `limit`. A request that needs more than this never passes."""
+    disabled: _builtins.bool
+    """Switched off: it limits nothing."""
+    etag: _builtins.str
+    """Version of this resource. Sent with an Update, it must be the current one; empty: not checked."""
+    @_builtins.property
+    def scope(self) -> Global___Scope:
+        """Which requests count, and with `each` which values have a rate of their own. `provider` and `model` keep the organization under a provider's own
+        limits. Unset or empty: every request of the organization.
+        """
+
+    @_builtins.property
+    def interval(self) -> _duration_pb2.Duration:
+        """The interval, 1 s to 31 days, in milliseconds; what is finer is dropped. Unset: 60 s."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was created. What a caller sends here is ignored."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last changed. What a caller sends here is ignored."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        display_name: _builtins.str = ...,
+        scope: Global___Scope | None = ...,
+        meter: _types_pb2.Meter.ValueType = ...,
+        limit: _builtins.int = ...,
+        interval: _duration_pb2.Duration | None = ...,
+        burst: _builtins.int = ...,
+        disabled: _builtins.bool = ...,
+        etag: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "interval", b"interval", "scope", b"scope", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burst", b"burst", "create_time", b"create_time", "disabled", b"disabled", "display_name", b"display_name", "etag", b"etag", "interval", b"interval", "limit", b"limit", "meter", b"meter", "name", b"name", "scope", b"scope", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RateLimit: _TypeAlias = RateLimit  # noqa: Y015
+
+@_typing.final
+class CreateRateLimitRequest(_message.Message):
+    """Request of CreateRateLimit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_ID_FIELD_NUMBER: _builtins.int
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`organizations/{organization}`."""
+    rate_limit_id: _builtins.str
+    """Id of the new rate limit: the last part of its name. 1–128 characters: letters, digits and `._@+|:-`, beginning with a letter or digit."""
+    request_id: _builtins.str
+    """The caller's name for this creation, at most 128 characters. The same request_id with the same content returns what was created, for ever; with
+    other content it is a conflict. Empty: not idempotent.
+    """
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit:
+        """What to create. Its `name` is ignored."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        rate_limit_id: _builtins.str = ...,
+        rate_limit: Global___RateLimit | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "rate_limit", b"rate_limit", "rate_limit_id", b"rate_limit_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRateLimitRequest: _TypeAlias = CreateRateLimitRequest  # noqa: Y015
+
+@_typing.final
+class GetRateLimitRequest(_message.Message):
+    """Request of GetRateLimit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`organizations/{organization}/rateLimits/{limit}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRateLimitRequest: _TypeAlias = GetRateLimitRequest  # noqa: Y015
+
+@_typing.final
+class ListRateLimitsRequest(_message.Message):
+    """Request of ListRateLimits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`organizations/{organization}`."""
+    page_size: _builtins.int
+    """At most this many, 0–1,000. 0: 50."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first page. Valid only with the same other fields."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRateLimitsRequest: _TypeAlias = ListRateLimitsRequest  # noqa: Y015
+
+@_typing.final
+class ListRateLimitsResponse(_message.Message):
+    """Answer to ListRateLimits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Set where more follow."""
+    @_builtins.property
+    def rate_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___RateLimit]:
+        """This page, ordered by id."""
+
+    def __init__(
+        self,
+        *,
+        rate_limits: _abc.Iterable[Global___RateLimit] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rate_limits", b"rate_limits"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRateLimitsResponse: _TypeAlias = ListRateLimitsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateRateLimitRequest(_message.Message):
+    """Request of UpdateRateLimit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_LIMIT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ALLOW_MISSING_FIELD_NUMBER: _builtins.int
+    allow_missing: _builtins.bool
+    """Create it if it does not exist; `update_mask` is then ignored."""
+    @_builtins.property
+    def rate_limit(self) -> Global___RateLimit:
+        """The new values. `name` says which rate limit; `etag`, if set, must be the current one."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields to change; a list or a map is replaced as a whole. Unset: every field that has a value in `rate_limit`. `*`: all fields, so that those
+        without a value are cleared. A path that does not exist is INVALID_ARGUMENT / FIELD_INVALID.
+        """
+
+    def __init__(
+        self,
+        *,
+        rate_limit: Global___RateLimit | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        allow_missing: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate_limit", b"rate_limit", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_missing", b"allow_missing", "rate_limit", b"rate_limit", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateRateLimitRequest: _TypeAlias = UpdateRateLimitRequest  # noqa: Y015
+
+@_typing.final
+class DeleteRateLimitRequest(_message.Message):
+    """Request of DeleteRateLimit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`organizations/{organization}/rateLimits/{limit}`."""
+    etag: _builtins.str
+    """The resource's `etag`, to make sure that nobody has changed it since it was read. Empty: not checked."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteRateLimitRequest: _TypeAlias = DeleteRateLimitRequest  # noqa: Y015

@@ -5,6 +5,7 @@ import warnings
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from quota.v1 import budget_pb2 as quota_dot_v1_dot_budget__pb2
+from quota.v1 import model_policy_pb2 as quota_dot_v1_dot_model__policy__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -76,6 +77,56 @@ class BudgetServiceStub:
                 '/quota.v1.BudgetService/GetBudgetStatus',
                 request_serializer=quota_dot_v1_dot_budget__pb2.GetBudgetStatusRequest.SerializeToString,
                 response_deserializer=quota_dot_v1_dot_budget__pb2.GetBudgetStatusResponse.FromString,
+                _registered_method=True)
+        self.CreateRateLimit = channel.unary_unary(
+                '/quota.v1.BudgetService/CreateRateLimit',
+                request_serializer=quota_dot_v1_dot_budget__pb2.CreateRateLimitRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_budget__pb2.RateLimit.FromString,
+                _registered_method=True)
+        self.GetRateLimit = channel.unary_unary(
+                '/quota.v1.BudgetService/GetRateLimit',
+                request_serializer=quota_dot_v1_dot_budget__pb2.GetRateLimitRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_budget__pb2.RateLimit.FromString,
+                _registered_method=True)
+        self.ListRateLimits = channel.unary_unary(
+                '/quota.v1.BudgetService/ListRateLimits',
+                request_serializer=quota_dot_v1_dot_budget__pb2.ListRateLimitsRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_budget__pb2.ListRateLimitsResponse.FromString,
+                _registered_method=True)
+        self.UpdateRateLimit = channel.unary_unary(
+                '/quota.v1.BudgetService/UpdateRateLimit',
+                request_serializer=quota_dot_v1_dot_budget__pb2.UpdateRateLimitRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_budget__pb2.RateLimit.FromString,
+                _registered_method=True)
+        self.DeleteRateLimit = channel.unary_unary(
+                '/quota.v1.BudgetService/DeleteRateLimit',
+                request_serializer=quota_dot_v1_dot_budget__pb2.DeleteRateLimitRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+                _registered_method=True)
+        self.CreateModelPolicy = channel.unary_unary(
+                '/quota.v1.BudgetService/CreateModelPolicy',
+                request_serializer=quota_dot_v1_dot_model__policy__pb2.CreateModelPolicyRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_model__policy__pb2.ModelPolicy.FromString,
+                _registered_method=True)
+        self.GetModelPolicy = channel.unary_unary(
+                '/quota.v1.BudgetService/GetModelPolicy',
+                request_serializer=quota_dot_v1_dot_model__policy__pb2.GetModelPolicyRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_model__policy__pb2.ModelPolicy.FromString,
+                _registered_method=True)
+        self.ListModelPolicies = channel.unary_unary(
+                '/quota.v1.BudgetService/ListModelPolicies',
+                request_serializer=quota_dot_v1_dot_model__policy__pb2.ListModelPoliciesRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_model__policy__pb2.ListModelPoliciesResponse.FromString,
+                _registered_method=True)
+        self.UpdateModelPolicy = channel.unary_unary(
+                '/quota.v1.BudgetService/UpdateModelPolicy',
+                request_serializer=quota_dot_v1_dot_model__policy__pb2.UpdateModelPolicyRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_model__policy__pb2.ModelPolicy.FromString,
+                _registered_method=True)
+        self.DeleteModelPolicy = channel.unary_unary(
+                '/quota.v1.BudgetService/DeleteModelPolicy',
+                request_serializer=quota_dot_v1_dot_model__policy__pb2.DeleteModelPolicyRequest.SerializeToString,
+                response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
 
 
@@ -161,6 +212,103 @@ class BudgetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateRateLimit(self, request, context):
+        """Creates a rate limit. It acts at once on all replicas, and what was used before does not count.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
+        request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope names something that does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRateLimit(self, request, context):
+        """One rate limit.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRateLimits(self, request, context):
+        """The rate limits of an organization, ordered by id.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRateLimit(self, request, context):
+        """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `limit` or
+        `interval` starts it fresh.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
+        ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope names something that does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRateLimit(self, request, context):
+        """Deletes a rate limit. It stops limiting at once.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateModelPolicy(self, request, context):
+        """Creates a model policy. It acts at once on all replicas.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken, or the team (or the organization) has a policy already;
+        ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the team, a model or a
+        provider does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetModelPolicy(self, request, context):
+        """One model policy.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModelPolicies(self, request, context):
+        """The model policies of an organization, ordered by id.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateModelPolicy(self, request, context):
+        """Changes a model policy: the fields of `update_mask`. It acts at once on all replicas.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
+        ETAG_MISMATCH: it has changed since; ALREADY_EXISTS / RESOURCE_EXISTS: the new team (or the organization) has a policy already; INVALID_ARGUMENT /
+        REFERENCE_UNKNOWN: the team, a model or a provider does not exist.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteModelPolicy(self, request, context):
+        """Deletes a model policy. The team's requests fall under the organization's at once; without that, every model is allowed.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BudgetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -198,6 +346,56 @@ def add_BudgetServiceServicer_to_server(servicer, server):
                     servicer.GetBudgetStatus,
                     request_deserializer=quota_dot_v1_dot_budget__pb2.GetBudgetStatusRequest.FromString,
                     response_serializer=quota_dot_v1_dot_budget__pb2.GetBudgetStatusResponse.SerializeToString,
+            ),
+            'CreateRateLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRateLimit,
+                    request_deserializer=quota_dot_v1_dot_budget__pb2.CreateRateLimitRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_budget__pb2.RateLimit.SerializeToString,
+            ),
+            'GetRateLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRateLimit,
+                    request_deserializer=quota_dot_v1_dot_budget__pb2.GetRateLimitRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_budget__pb2.RateLimit.SerializeToString,
+            ),
+            'ListRateLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRateLimits,
+                    request_deserializer=quota_dot_v1_dot_budget__pb2.ListRateLimitsRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_budget__pb2.ListRateLimitsResponse.SerializeToString,
+            ),
+            'UpdateRateLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRateLimit,
+                    request_deserializer=quota_dot_v1_dot_budget__pb2.UpdateRateLimitRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_budget__pb2.RateLimit.SerializeToString,
+            ),
+            'DeleteRateLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRateLimit,
+                    request_deserializer=quota_dot_v1_dot_budget__pb2.DeleteRateLimitRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'CreateModelPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateModelPolicy,
+                    request_deserializer=quota_dot_v1_dot_model__policy__pb2.CreateModelPolicyRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_model__policy__pb2.ModelPolicy.SerializeToString,
+            ),
+            'GetModelPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetModelPolicy,
+                    request_deserializer=quota_dot_v1_dot_model__policy__pb2.GetModelPolicyRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_model__policy__pb2.ModelPolicy.SerializeToString,
+            ),
+            'ListModelPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModelPolicies,
+                    request_deserializer=quota_dot_v1_dot_model__policy__pb2.ListModelPoliciesRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_model__policy__pb2.ListModelPoliciesResponse.SerializeToString,
+            ),
+            'UpdateModelPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModelPolicy,
+                    request_deserializer=quota_dot_v1_dot_model__policy__pb2.UpdateModelPolicyRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_model__policy__pb2.ModelPolicy.SerializeToString,
+            ),
+            'DeleteModelPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteModelPolicy,
+                    request_deserializer=quota_dot_v1_dot_model__policy__pb2.DeleteModelPolicyRequest.FromString,
+                    response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -396,6 +594,276 @@ class BudgetService:
             '/quota.v1.BudgetService/GetBudgetStatus',
             quota_dot_v1_dot_budget__pb2.GetBudgetStatusRequest.SerializeToString,
             quota_dot_v1_dot_budget__pb2.GetBudgetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRateLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/CreateRateLimit',
+            quota_dot_v1_dot_budget__pb2.CreateRateLimitRequest.SerializeToString,
+            quota_dot_v1_dot_budget__pb2.RateLimit.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRateLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/GetRateLimit',
+            quota_dot_v1_dot_budget__pb2.GetRateLimitRequest.SerializeToString,
+            quota_dot_v1_dot_budget__pb2.RateLimit.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRateLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/ListRateLimits',
+            quota_dot_v1_dot_budget__pb2.ListRateLimitsRequest.SerializeToString,
+            quota_dot_v1_dot_budget__pb2.ListRateLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRateLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/UpdateRateLimit',
+            quota_dot_v1_dot_budget__pb2.UpdateRateLimitRequest.SerializeToString,
+            quota_dot_v1_dot_budget__pb2.RateLimit.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRateLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/DeleteRateLimit',
+            quota_dot_v1_dot_budget__pb2.DeleteRateLimitRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateModelPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/CreateModelPolicy',
+            quota_dot_v1_dot_model__policy__pb2.CreateModelPolicyRequest.SerializeToString,
+            quota_dot_v1_dot_model__policy__pb2.ModelPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetModelPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/GetModelPolicy',
+            quota_dot_v1_dot_model__policy__pb2.GetModelPolicyRequest.SerializeToString,
+            quota_dot_v1_dot_model__policy__pb2.ModelPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModelPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/ListModelPolicies',
+            quota_dot_v1_dot_model__policy__pb2.ListModelPoliciesRequest.SerializeToString,
+            quota_dot_v1_dot_model__policy__pb2.ListModelPoliciesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModelPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/UpdateModelPolicy',
+            quota_dot_v1_dot_model__policy__pb2.UpdateModelPolicyRequest.SerializeToString,
+            quota_dot_v1_dot_model__policy__pb2.ModelPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteModelPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/DeleteModelPolicy',
+            quota_dot_v1_dot_model__policy__pb2.DeleteModelPolicyRequest.SerializeToString,
+            google_dot_protobuf_dot_empty__pb2.Empty.FromString,
             options,
             channel_credentials,
             insecure,

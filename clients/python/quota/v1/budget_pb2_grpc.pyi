@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from quota.v1 import budget_pb2 as _budget_pb2
+from quota.v1 import model_policy_pb2 as _model_policy_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -85,6 +86,63 @@ class BudgetServiceStub:
     A value that has not spent anything yet has a status too, with its limit and nothing spent. Errors: NOT_FOUND / BUDGET_NOT_FOUND;
     INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`.
     """
+    CreateRateLimit: _grpc.UnaryUnaryMultiCallable[_budget_pb2.CreateRateLimitRequest, _budget_pb2.RateLimit]
+    """Creates a rate limit. It acts at once on all replicas, and what was used before does not count.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
+    request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope names something that does not exist.
+    """
+    GetRateLimit: _grpc.UnaryUnaryMultiCallable[_budget_pb2.GetRateLimitRequest, _budget_pb2.RateLimit]
+    """One rate limit.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+    """
+    ListRateLimits: _grpc.UnaryUnaryMultiCallable[_budget_pb2.ListRateLimitsRequest, _budget_pb2.ListRateLimitsResponse]
+    """The rate limits of an organization, ordered by id.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
+    """
+    UpdateRateLimit: _grpc.UnaryUnaryMultiCallable[_budget_pb2.UpdateRateLimitRequest, _budget_pb2.RateLimit]
+    """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `limit` or
+    `interval` starts it fresh.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
+    ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope names something that does not exist.
+    """
+    DeleteRateLimit: _grpc.UnaryUnaryMultiCallable[_budget_pb2.DeleteRateLimitRequest, _empty_pb2.Empty]
+    """Deletes a rate limit. It stops limiting at once.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since.
+    """
+    CreateModelPolicy: _grpc.UnaryUnaryMultiCallable[_model_policy_pb2.CreateModelPolicyRequest, _model_policy_pb2.ModelPolicy]
+    """Creates a model policy. It acts at once on all replicas.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken, or the team (or the organization) has a policy already;
+    ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the team, a model or a
+    provider does not exist.
+    """
+    GetModelPolicy: _grpc.UnaryUnaryMultiCallable[_model_policy_pb2.GetModelPolicyRequest, _model_policy_pb2.ModelPolicy]
+    """One model policy.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+    """
+    ListModelPolicies: _grpc.UnaryUnaryMultiCallable[_model_policy_pb2.ListModelPoliciesRequest, _model_policy_pb2.ListModelPoliciesResponse]
+    """The model policies of an organization, ordered by id.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
+    """
+    UpdateModelPolicy: _grpc.UnaryUnaryMultiCallable[_model_policy_pb2.UpdateModelPolicyRequest, _model_policy_pb2.ModelPolicy]
+    """Changes a model policy: the fields of `update_mask`. It acts at once on all replicas.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
+    ETAG_MISMATCH: it has changed since; ALREADY_EXISTS / RESOURCE_EXISTS: the new team (or the organization) has a policy already; INVALID_ARGUMENT /
+    REFERENCE_UNKNOWN: the team, a model or a provider does not exist.
+    """
+    DeleteModelPolicy: _grpc.UnaryUnaryMultiCallable[_model_policy_pb2.DeleteModelPolicyRequest, _empty_pb2.Empty]
+    """Deletes a model policy. The team's requests fall under the organization's at once; without that, every model is allowed.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since.
+    """
 
 @_typing.type_check_only
 class BudgetServiceAsyncStub(BudgetServiceStub):
@@ -141,6 +199,63 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
 
     A value that has not spent anything yet has a status too, with its limit and nothing spent. Errors: NOT_FOUND / BUDGET_NOT_FOUND;
     INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`.
+    """
+    CreateRateLimit: _aio.UnaryUnaryMultiCallable[_budget_pb2.CreateRateLimitRequest, _budget_pb2.RateLimit]  # type: ignore[assignment]
+    """Creates a rate limit. It acts at once on all replicas, and what was used before does not count.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
+    request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope names something that does not exist.
+    """
+    GetRateLimit: _aio.UnaryUnaryMultiCallable[_budget_pb2.GetRateLimitRequest, _budget_pb2.RateLimit]  # type: ignore[assignment]
+    """One rate limit.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+    """
+    ListRateLimits: _aio.UnaryUnaryMultiCallable[_budget_pb2.ListRateLimitsRequest, _budget_pb2.ListRateLimitsResponse]  # type: ignore[assignment]
+    """The rate limits of an organization, ordered by id.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
+    """
+    UpdateRateLimit: _aio.UnaryUnaryMultiCallable[_budget_pb2.UpdateRateLimitRequest, _budget_pb2.RateLimit]  # type: ignore[assignment]
+    """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `limit` or
+    `interval` starts it fresh.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
+    ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope names something that does not exist.
+    """
+    DeleteRateLimit: _aio.UnaryUnaryMultiCallable[_budget_pb2.DeleteRateLimitRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a rate limit. It stops limiting at once.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since.
+    """
+    CreateModelPolicy: _aio.UnaryUnaryMultiCallable[_model_policy_pb2.CreateModelPolicyRequest, _model_policy_pb2.ModelPolicy]  # type: ignore[assignment]
+    """Creates a model policy. It acts at once on all replicas.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken, or the team (or the organization) has a policy already;
+    ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the team, a model or a
+    provider does not exist.
+    """
+    GetModelPolicy: _aio.UnaryUnaryMultiCallable[_model_policy_pb2.GetModelPolicyRequest, _model_policy_pb2.ModelPolicy]  # type: ignore[assignment]
+    """One model policy.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+    """
+    ListModelPolicies: _aio.UnaryUnaryMultiCallable[_model_policy_pb2.ListModelPoliciesRequest, _model_policy_pb2.ListModelPoliciesResponse]  # type: ignore[assignment]
+    """The model policies of an organization, ordered by id.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
+    """
+    UpdateModelPolicy: _aio.UnaryUnaryMultiCallable[_model_policy_pb2.UpdateModelPolicyRequest, _model_policy_pb2.ModelPolicy]  # type: ignore[assignment]
+    """Changes a model policy: the fields of `update_mask`. It acts at once on all replicas.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
+    ETAG_MISMATCH: it has changed since; ALREADY_EXISTS / RESOURCE_EXISTS: the new team (or the organization) has a policy already; INVALID_ARGUMENT /
+    REFERENCE_UNKNOWN: the team, a model or a provider does not exist.
+    """
+    DeleteModelPolicy: _aio.UnaryUnaryMultiCallable[_model_policy_pb2.DeleteModelPolicyRequest, _empty_pb2.Empty]  # type: ignore[assignment]
+    """Deletes a model policy. The team's requests fall under the organization's at once; without that, every model is allowed.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since.
     """
 
 class BudgetServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -237,6 +352,123 @@ class BudgetServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A value that has not spent anything yet has a status too, with its limit and nothing spent. Errors: NOT_FOUND / BUDGET_NOT_FOUND;
         INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateRateLimit(
+        self,
+        request: _budget_pb2.CreateRateLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budget_pb2.RateLimit, _abc.Awaitable[_budget_pb2.RateLimit]]:
+        """Creates a rate limit. It acts at once on all replicas, and what was used before does not count.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
+        request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope names something that does not exist.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRateLimit(
+        self,
+        request: _budget_pb2.GetRateLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budget_pb2.RateLimit, _abc.Awaitable[_budget_pb2.RateLimit]]:
+        """One rate limit.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRateLimits(
+        self,
+        request: _budget_pb2.ListRateLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budget_pb2.ListRateLimitsResponse, _abc.Awaitable[_budget_pb2.ListRateLimitsResponse]]:
+        """The rate limits of an organization, ordered by id.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateRateLimit(
+        self,
+        request: _budget_pb2.UpdateRateLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_budget_pb2.RateLimit, _abc.Awaitable[_budget_pb2.RateLimit]]:
+        """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `limit` or
+        `interval` starts it fresh.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
+        ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope names something that does not exist.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteRateLimit(
+        self,
+        request: _budget_pb2.DeleteRateLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a rate limit. It stops limiting at once.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateModelPolicy(
+        self,
+        request: _model_policy_pb2.CreateModelPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_policy_pb2.ModelPolicy, _abc.Awaitable[_model_policy_pb2.ModelPolicy]]:
+        """Creates a model policy. It acts at once on all replicas.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken, or the team (or the organization) has a policy already;
+        ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the team, a model or a
+        provider does not exist.
+        """
+
+    @_abc_1.abstractmethod
+    def GetModelPolicy(
+        self,
+        request: _model_policy_pb2.GetModelPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_policy_pb2.ModelPolicy, _abc.Awaitable[_model_policy_pb2.ModelPolicy]]:
+        """One model policy.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListModelPolicies(
+        self,
+        request: _model_policy_pb2.ListModelPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_policy_pb2.ListModelPoliciesResponse, _abc.Awaitable[_model_policy_pb2.ListModelPoliciesResponse]]:
+        """The model policies of an organization, ordered by id.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateModelPolicy(
+        self,
+        request: _model_policy_pb2.UpdateModelPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_policy_pb2.ModelPolicy, _abc.Awaitable[_model_policy_pb2.ModelPolicy]]:
+        """Changes a model policy: the fields of `update_mask`. It acts at once on all replicas.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
+        ETAG_MISMATCH: it has changed since; ALREADY_EXISTS / RESOURCE_EXISTS: the new team (or the organization) has a policy already; INVALID_ARGUMENT /
+        REFERENCE_UNKNOWN: the team, a model or a provider does not exist.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteModelPolicy(
+        self,
+        request: _model_policy_pb2.DeleteModelPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
+        """Deletes a model policy. The team's requests fall under the organization's at once; without that, every model is allowed.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since.
         """
 
 def add_BudgetServiceServicer_to_server(servicer: BudgetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -35,8 +35,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ORGANIZATION_REQUIRED: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT. The subject names no organization, and nothing else in the request determines one."""
     ERROR_REASON_REFERENCE_UNKNOWN: _ErrorReason.ValueType  # 4
-    """INVALID_ARGUMENT. A field names a team, user, project, key or model that does not exist in the organization: an equality of a budget's scope, a
-    user's team, a key's owner. `google.rpc.BadRequest` names the field.
+    """INVALID_ARGUMENT. A field names a team, user, project, key or model that does not exist in the organization: an equality of a budget's or rate
+    limit's scope, a user's team, a key's owner, a model policy's model. `google.rpc.BadRequest` names the field.
     """
     ERROR_REASON_MODEL_UNKNOWN: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT. The catalogue has no price for this provider and model at this time, so that there is nothing to charge. (Authorize answers
@@ -63,13 +63,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     anyway. Do not repeat the call.
     """
     ERROR_REASON_RESOURCE_NOT_FOUND: _ErrorReason.ValueType  # 24
-    """NOT_FOUND. The team, user, project, key or model does not exist, or the caller may not see it."""
+    """NOT_FOUND. The team, user, project, key, model, rate limit or model policy does not exist, or the caller may not see it."""
     ERROR_REASON_IDEMPOTENCY_CONFLICT: _ErrorReason.ValueType  # 31
     """ALREADY_EXISTS. The idempotency key or request_id has been used with other content, or the reservation has ended in another way. Nothing was
     changed.
     """
     ERROR_REASON_RESOURCE_EXISTS: _ErrorReason.ValueType  # 32
-    """ALREADY_EXISTS. A resource with this id exists already."""
+    """ALREADY_EXISTS. A resource with this id exists already, or the team has a model policy already."""
     ERROR_REASON_RESERVATION_ENDED: _ErrorReason.ValueType  # 41
     """FAILED_PRECONDITION. The reservation was committed or released, or has expired: it can neither be authorized again under its key nor extended.
     Authorize with a new idempotency key.
@@ -115,8 +115,8 @@ ERROR_REASON_NAME_MALFORMED: ErrorReason.ValueType  # 2
 ERROR_REASON_ORGANIZATION_REQUIRED: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT. The subject names no organization, and nothing else in the request determines one."""
 ERROR_REASON_REFERENCE_UNKNOWN: ErrorReason.ValueType  # 4
-"""INVALID_ARGUMENT. A field names a team, user, project, key or model that does not exist in the organization: an equality of a budget's scope, a
-user's team, a key's owner. `google.rpc.BadRequest` names the field.
+"""INVALID_ARGUMENT. A field names a team, user, project, key or model that does not exist in the organization: an equality of a budget's or rate
+limit's scope, a user's team, a key's owner, a model policy's model. `google.rpc.BadRequest` names the field.
 """
 ERROR_REASON_MODEL_UNKNOWN: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT. The catalogue has no price for this provider and model at this time, so that there is nothing to charge. (Authorize answers
@@ -143,13 +143,13 @@ ERROR_REASON_RESERVATION_NOT_FOUND: ErrorReason.ValueType  # 23
 anyway. Do not repeat the call.
 """
 ERROR_REASON_RESOURCE_NOT_FOUND: ErrorReason.ValueType  # 24
-"""NOT_FOUND. The team, user, project, key or model does not exist, or the caller may not see it."""
+"""NOT_FOUND. The team, user, project, key, model, rate limit or model policy does not exist, or the caller may not see it."""
 ERROR_REASON_IDEMPOTENCY_CONFLICT: ErrorReason.ValueType  # 31
 """ALREADY_EXISTS. The idempotency key or request_id has been used with other content, or the reservation has ended in another way. Nothing was
 changed.
 """
 ERROR_REASON_RESOURCE_EXISTS: ErrorReason.ValueType  # 32
-"""ALREADY_EXISTS. A resource with this id exists already."""
+"""ALREADY_EXISTS. A resource with this id exists already, or the team has a model policy already."""
 ERROR_REASON_RESERVATION_ENDED: ErrorReason.ValueType  # 41
 """FAILED_PRECONDITION. The reservation was committed or released, or has expired: it can neither be authorized again under its key nor extended.
 Authorize with a new idempotency key.
