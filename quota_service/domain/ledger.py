@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.pricing import Usage
-from quota_service.domain.reservation import Hold
+from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.subject import Subject
 
 
 class EntryType(StrEnum):
@@ -19,6 +21,28 @@ class EntryType(StrEnum):
     RELEASE = "RELEASE"
     EXPIRE = "EXPIRE"
     RECORD = "RECORD"
+    ADJUST = "ADJUST"
+    REALLOCATE = "REALLOCATE"
+    ROLLOVER = "ROLLOVER"
+
+
+class LimitChange(NamedTuple):
+    """By how much an entry has changed one window's limit; signed.
+
+    `added`: by an adjustment or what rolled over; `moved`: by a reallocation. With `until_ms` the budget's
+    configuration gives `added` to every window of this counter until then, so that the window's own balance
+    does not have it.
+    """
+
+    window: WindowRef
+    added: Amounts = NOTHING
+    moved: Amounts = NOTHING
+    until_ms: int | None = None
+
+    @property
+    def amounts(self) -> Amounts:
+        """By how much the limit differs afterwards."""
+        return self.added.plus(self.moved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +51,8 @@ class Entry:
 
     `key` is unique within the organization (see `key_of_…`); `content_hash` tells a repeat from a conflict.
     `hold.windows` are what is charged; `charged` and `overrun` are what this entry adds. `hold` is as it was
-    after this event.
+    after this event. An entry with `changes` charges nothing; its hold is only their windows (see
+    `hold_of_changes`).
     """
 
     key: str
@@ -47,6 +72,21 @@ class Entry:
     reason: str = ""
     actor: str = ""
     occur_ms: int = 0
+    changes: tuple[LimitChange, ...] = ()
+
+
+def hold_of_changes(organization: str, changes: tuple[LimitChange, ...]) -> Hold:
+    """What stands where other entries have their hold: nobody's, with the windows whose limits change."""
+    return Hold(
+        organization=organization,
+        reservation="",
+        subject=Subject(organization=organization),
+        provider="",
+        model="",
+        requested_model="",
+        rates=(),
+        windows=tuple(change.window for change in changes),
+    )
 
 
 def key_of_hold(reservation: str) -> str:
@@ -77,3 +117,13 @@ def key_of_late(reservation: str, number: int) -> str:
 
 def key_of_record(idempotency_key: str) -> str:
     return f"rec/{idempotency_key}"
+
+
+def key_of_change(request_id: str) -> str:
+    """Of an adjustment or a reallocation: they share their request ids."""
+    return f"adj/{request_id}"
+
+
+def key_of_rollover(window: WindowRef) -> str:
+    """Of what was carried into a window."""
+    return f"roll/{window.budget}/{window.each_value}/{window.start_ms}"

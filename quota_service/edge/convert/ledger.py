@@ -5,7 +5,7 @@ from __future__ import annotations
 from quota.v1 import report_pb2, types_pb2
 from quota_service.application.ports import LedgerFilter, LedgerRow
 from quota_service.domain.errors import FieldProblem, InvalidRequest
-from quota_service.domain.ledger import Entry, EntryType
+from quota_service.domain.ledger import Entry, EntryType, LimitChange
 from quota_service.domain.pricing import Usage, cost_pico, exact_usd
 from quota_service.domain.subject import Subject
 from quota_service.edge import names
@@ -105,6 +105,8 @@ def _exact_cost_usd(entry: Entry) -> str:
 
 
 def _windows(organization: str, entry: Entry) -> list[report_pb2.WindowCharge]:
+    if entry.changes:
+        return [_limit_change(organization, change) for change in entry.changes]
     charged = amounts.some_amounts(entry.charged)
     return [
         report_pb2.WindowCharge(
@@ -115,3 +117,14 @@ def _windows(organization: str, entry: Entry) -> list[report_pb2.WindowCharge]:
         )
         for window in entry.hold.windows
     ]
+
+
+def _limit_change(organization: str, change: LimitChange) -> report_pb2.WindowCharge:
+    window = change.window
+    return report_pb2.WindowCharge(
+        source=names.resource_name(organization, names.BUDGETS, window.budget),
+        each_value=window.each_value,
+        window_start=border(window.start_ms),
+        limit_change=amounts.amounts(change.amounts),
+        limit_change_end_time=border(change.until_ms),
+    )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from quota_service.application.ports import Written
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ledger import Entry, EntryType, key_of_hold
-from quota_service.domain.reservation import Hold, State
+from quota_service.domain.reservation import Hold, State, WindowRef
 from quota_service.stores.postgres import holds
 from quota_service.stores.postgres.entry_rows import storable
 
@@ -51,6 +51,8 @@ class Balance:
     end_ms: int | None
     spent: Amounts = NOTHING
     overrun: Amounts = NOTHING
+    added: Amounts = NOTHING
+    moved: Amounts = NOTHING
 
 
 class Batch:
@@ -127,18 +129,28 @@ def hold_changes(written: Iterable[Entry]) -> list[HoldChange]:
 
 
 def balances(written: Iterable[Entry]) -> Mapping[Counter, Balance]:
-    """What new entries charge, window by window."""
+    """What new entries charge and change, window by window."""
     sums: dict[Counter, Balance] = {}
     for entry in written:
-        if entry.charged == NOTHING and entry.overrun == NOTHING:
-            continue
-        for window in entry.hold.windows:
-            key = (entry.hold.organization, window.budget, storable(window.each_value), window.start_ms)
-            balance = sums.setdefault(key, Balance(window.end_ms))
-            balance.end_ms = _later(balance.end_ms, window.end_ms)
-            balance.spent = balance.spent.plus(entry.charged)
-            balance.overrun = balance.overrun.plus(entry.overrun)
+        organization = entry.hold.organization
+        if entry.charged != NOTHING or entry.overrun != NOTHING:
+            for window in entry.hold.windows:
+                balance = _balance(sums, organization, window)
+                balance.spent = balance.spent.plus(entry.charged)
+                balance.overrun = balance.overrun.plus(entry.overrun)
+        for change in entry.changes:
+            if change.until_ms is None:
+                balance = _balance(sums, organization, change.window)
+                balance.added = balance.added.plus(change.added)
+                balance.moved = balance.moved.plus(change.moved)
     return sums
+
+
+def _balance(sums: dict[Counter, Balance], organization: str, window: WindowRef) -> Balance:
+    key = (organization, window.budget, storable(window.each_value), window.start_ms)
+    balance = sums.setdefault(key, Balance(window.end_ms))
+    balance.end_ms = _later(balance.end_ms, window.end_ms)
+    return balance
 
 
 def _later(one_ms: int | None, other_ms: int | None) -> int | None:

@@ -13,8 +13,8 @@ import asyncpg
 import msgspec
 
 from quota_service.application.ports import LedgerRow
-from quota_service.domain.amounts import Amounts
-from quota_service.domain.ledger import Entry, EntryType
+from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.domain.ledger import Entry, EntryType, LimitChange
 from quota_service.domain.pricing import Usage, exact_usd
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.subject import Subject
@@ -49,6 +49,8 @@ _HoldDocument: Any = msgspec.defstruct(
 _parts_of: Callable[[Any], tuple[Any, ...]] = attrgetter(*(part.name for part in _PARTS))
 _encode_hold = msgspec.json.Encoder().encode
 _decode_hold = msgspec.json.Decoder(_HoldDocument).decode
+_decode_windows = msgspec.json.Decoder(list[dict[str, Any]]).decode
+_CHANGES = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
 
 
 def row_of(id_: int, create_time: datetime, entry: Entry) -> tuple[Any, ...]:
@@ -72,7 +74,7 @@ def row_of(id_: int, create_time: datetime, entry: Entry) -> tuple[Any, ...]:
         *entry.overrun,
         entry.late,
         entry.final,
-        msgspec.json.encode([_window_document(window) for window in hold.windows]).decode(),
+        msgspec.json.encode(_window_documents(entry)).decode(),
         _encode_hold(_HoldDocument(*_parts_of(hold))).decode(),
         storable(entry.reason),
         storable(entry.actor),
@@ -97,7 +99,6 @@ def ledger_row_of(row: asyncpg.Record) -> LedgerRow:
 def hold_of(row: asyncpg.Record) -> Hold:
     """The reservation after the entry of a row."""
     tags = sorted(msgspec.json.decode(row["tags"], type=dict[str, str]).items())
-    windows = msgspec.json.decode(row["windows"], type=list[dict[str, Any]])
     subject = Subject(
         organization=row["organization"],
         team=row["team"],
@@ -112,13 +113,38 @@ def hold_of(row: asyncpg.Record) -> Hold:
         organization=row["organization"],
         reservation=row["reservation"],
         subject=subject,
-        windows=tuple(WindowRef(**window) for window in windows),
+        windows=tuple(_window(document) for document in _decode_windows(row["windows"])),
         **msgspec.structs.asdict(document),
     )
 
 
+def _window_documents(entry: Entry) -> list[dict[str, Any]]:
+    if entry.changes:
+        return [{**_window_document(change.window), **_change_document(change)} for change in entry.changes]
+    return [_window_document(window) for window in entry.hold.windows]
+
+
 def _window_document(window: WindowRef) -> dict[str, Any]:
     return {**window._asdict(), "each_value": storable(window.each_value)}
+
+
+def _change_document(change: LimitChange) -> dict[str, Any]:
+    """Without what is nothing: a window of another entry has none of it."""
+    parts = {"added": change.added, "moved": change.moved, "until_ms": change.until_ms}
+    return {name: part for name, part in parts.items() if part not in (NOTHING, None)}
+
+
+def _window(document: dict[str, Any]) -> WindowRef:
+    return WindowRef(*(document[part] for part in WindowRef._fields))
+
+
+def _change(document: dict[str, Any]) -> LimitChange:
+    return LimitChange(
+        _window(document),
+        Amounts(*document.get("added", NOTHING)),
+        Amounts(*document.get("moved", NOTHING)),
+        document.get("until_ms"),
+    )
 
 
 def _entry_of(row: asyncpg.Record) -> Entry:
@@ -140,7 +166,14 @@ def _entry_of(row: asyncpg.Record) -> Entry:
         reason=row["reason"],
         actor=row["actor"],
         occur_ms=to_ms(row["occur_time"]),
+        changes=_changes_of(row),
     )
+
+
+def _changes_of(row: asyncpg.Record) -> tuple[LimitChange, ...]:
+    if row["type"] not in _CHANGES:
+        return ()
+    return tuple(_change(document) for document in _decode_windows(row["windows"]))
 
 
 def _usage_of(row: asyncpg.Record) -> Usage | None:

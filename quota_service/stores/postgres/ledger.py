@@ -112,6 +112,8 @@ async def _add_balances(connection: Connection, entries: Sequence[Entry]) -> Non
             None if balance.end_ms is None else to_time(balance.end_ms),
             *balance.spent,
             *balance.overrun,
+            *balance.added,
+            *balance.moved,
         )
         for (organization, budget, each_value, start_ms), balance in balances(entries).items()
     ]

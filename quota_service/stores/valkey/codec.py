@@ -15,6 +15,7 @@ import msgspec
 from quota_service.domain.amounts import NOTHING, Amounts, Limits
 from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Counters, Term
+from quota_service.domain.ledger import LimitChange
 from quota_service.domain.pricing import Rate, Usage
 from quota_service.domain.reservation import Hold, Settlement, State, WindowRef
 from quota_service.domain.subject import Subject
@@ -90,6 +91,8 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str = ""
     reason: str = ""
     occur_ms: int = 0
+    actor: str = ""
+    changes: tuple[LimitChange, ...] = ()
 
 
 _document_encoder = msgspec.json.Encoder()

@@ -17,6 +17,9 @@ from quota_service.stores.valkey.keys import Keys
 REMEMBER_MS = 600_000
 """How long an ended reservation's key is remembered once the ledger has its end."""
 
+_WITH_MARKER = (EntryType.RECORD, EntryType.ADJUST, EntryType.REALLOCATE)
+"""What happens once for a key that Valkey keeps in mind until the ledger does."""
+
 
 class ValkeyEventLog:
     """Implements `EventLog`."""
@@ -41,7 +44,7 @@ class ValkeyEventLog:
         )
 
     def _forgettable(self, organization: str, entry: Entry) -> tuple[str, ...]:
-        if entry.type is EntryType.RECORD:
+        if entry.type in _WITH_MARKER:
             return (self._keys.record(organization, entry.key),)
         if not entry.final:
             return ()
@@ -79,7 +82,9 @@ def entry_of(record: EventRecord, hold: Hold, body: Body) -> Entry:
         model=(body.model or hold.model) if charges else hold.model,
         cost_pico=record.pico,
         reason=body.reason,
+        actor=body.actor,
         occur_ms=body.occur_ms or record.at_ms,
+        changes=body.changes,
     )
 
 

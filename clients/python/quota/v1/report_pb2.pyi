@@ -48,11 +48,11 @@ class LedgerEntry(_message.Message):
         TYPE_RECORD: LedgerEntry._Type.ValueType  # 6
         """Record charged usage without a hold."""
         TYPE_ADJUST: LedgerEntry._Type.ValueType  # 7
-        """A window's limit was raised or cut. This version writes none."""
+        """AdjustBudget raised or cut a limit. Charges nothing: see `limit_change` of its window."""
         TYPE_REALLOCATE: LedgerEntry._Type.ValueType  # 8
-        """Headroom was moved between budgets. This version writes none."""
+        """ReallocateBudget moved headroom between two budgets. Charges nothing: see `limit_change` of both windows, the source's first."""
         TYPE_ROLLOVER: LedgerEntry._Type.ValueType  # 9
-        """What was left of a window was carried over. This version writes none."""
+        """What was left of a window was carried into the next one. Charges nothing: see `limit_change` of its window."""
 
     class Type(_Type, metaclass=_TypeEnumTypeWrapper):
         """What happened."""
@@ -72,11 +72,11 @@ class LedgerEntry(_message.Message):
     TYPE_RECORD: LedgerEntry.Type.ValueType  # 6
     """Record charged usage without a hold."""
     TYPE_ADJUST: LedgerEntry.Type.ValueType  # 7
-    """A window's limit was raised or cut. This version writes none."""
+    """AdjustBudget raised or cut a limit. Charges nothing: see `limit_change` of its window."""
     TYPE_REALLOCATE: LedgerEntry.Type.ValueType  # 8
-    """Headroom was moved between budgets. This version writes none."""
+    """ReallocateBudget moved headroom between two budgets. Charges nothing: see `limit_change` of both windows, the source's first."""
     TYPE_ROLLOVER: LedgerEntry.Type.ValueType  # 9
-    """What was left of a window was carried over. This version writes none."""
+    """What was left of a window was carried into the next one. Charges nothing: see `limit_change` of its window."""
 
     NAME_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
@@ -186,7 +186,7 @@ Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
 
 @_typing.final
 class WindowCharge(_message.Message):
-    """What a ledger entry charged to one window of one budget."""
+    """What a ledger entry charged to one window of one budget, or how it changed the window's limit."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -194,6 +194,8 @@ class WindowCharge(_message.Message):
     EACH_VALUE_FIELD_NUMBER: _builtins.int
     WINDOW_START_FIELD_NUMBER: _builtins.int
     CHARGED_FIELD_NUMBER: _builtins.int
+    LIMIT_CHANGE_FIELD_NUMBER: _builtins.int
+    LIMIT_CHANGE_END_TIME_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """Resource name of the budget."""
     each_value: _builtins.str
@@ -206,6 +208,14 @@ class WindowCharge(_message.Message):
     def charged(self) -> _types_pb2.Amounts:
         """What was charged, in the meters that the budget limits: money in micro-USD, tokens, requests."""
 
+    @_builtins.property
+    def limit_change(self) -> _types_pb2.Amounts:
+        """By how much this entry raised (or, below 0, cut) the window's limit: money in micro-USD, tokens, requests. Unset where it did not."""
+
+    @_builtins.property
+    def limit_change_end_time(self) -> _timestamp_pb2.Timestamp:
+        """The change holds for every window until this instant. Unset: for this window alone."""
+
     def __init__(
         self,
         *,
@@ -213,10 +223,12 @@ class WindowCharge(_message.Message):
         each_value: _builtins.str = ...,
         window_start: _timestamp_pb2.Timestamp | None = ...,
         charged: _types_pb2.Amounts | None = ...,
+        limit_change: _types_pb2.Amounts | None = ...,
+        limit_change_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "window_start", b"window_start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "limit_change", b"limit_change", "limit_change_end_time", b"limit_change_end_time", "window_start", b"window_start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "each_value", b"each_value", "source", b"source", "window_start", b"window_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged", b"charged", "each_value", b"each_value", "limit_change", b"limit_change", "limit_change_end_time", b"limit_change_end_time", "source", b"source", "window_start", b"window_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

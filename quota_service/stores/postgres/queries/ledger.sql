@@ -38,14 +38,16 @@ INSERT INTO open_holds (organization, reservation, hold, progress, expire_time)
 SELECT organization, reservation, hold, progress, expire_time FROM batch WHERE fresh ORDER BY organization, reservation;
 
 -- name: add_balances
--- Adds what a batch charges to its windows, each named once, in sorted order. A window's end is the latest that was named.
+-- Adds what a batch charges to its windows and how it changes their limits, each named once, in sorted order. A window's end is the latest that was named.
 INSERT INTO window_balances AS b (
     organization, budget, each_value, window_start, window_end,
-    spent_cost_micros, spent_tokens, spent_requests, overrun_cost_micros, overrun_tokens, overrun_requests
+    spent_cost_micros, spent_tokens, spent_requests, overrun_cost_micros, overrun_tokens, overrun_requests,
+    added_cost_micros, added_tokens, added_requests, moved_cost_micros, moved_tokens, moved_requests
 )
 SELECT * FROM unnest(
     $1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],
-    $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[]
+    $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
+    $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[]
 ) AS charge (organization, budget, each_value, window_start)
 ORDER BY organization COLLATE "C", budget COLLATE "C", each_value COLLATE "C", window_start
 ON CONFLICT (organization, budget, each_value, window_start) DO UPDATE SET
@@ -58,7 +60,13 @@ ON CONFLICT (organization, budget, each_value, window_start) DO UPDATE SET
     spent_requests = b.spent_requests + excluded.spent_requests,
     overrun_cost_micros = b.overrun_cost_micros + excluded.overrun_cost_micros,
     overrun_tokens = b.overrun_tokens + excluded.overrun_tokens,
-    overrun_requests = b.overrun_requests + excluded.overrun_requests;
+    overrun_requests = b.overrun_requests + excluded.overrun_requests,
+    added_cost_micros = b.added_cost_micros + excluded.added_cost_micros,
+    added_tokens = b.added_tokens + excluded.added_tokens,
+    added_requests = b.added_requests + excluded.added_requests,
+    moved_cost_micros = b.moved_cost_micros + excluded.moved_cost_micros,
+    moved_tokens = b.moved_tokens + excluded.moved_tokens,
+    moved_requests = b.moved_requests + excluded.moved_requests;
 
 -- name: entries_of_reservation
 -- What the ledger knows of a reservation's state.
