@@ -12,13 +12,14 @@ from enum import Enum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from quota_service.domain import commands
+from quota_service.domain.amounts import Amounts
 from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
-from quota_service.domain.reservation import Hold
+from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.subject import ApiKey, Organization, Project, Subject, Team, User
 
 R = TypeVar("R", Team, User, ApiKey, Project, Budget, RateLimit, ModelPolicy, Model)
@@ -192,6 +193,29 @@ class Written(Enum):
     CONFLICT = "conflict"
 
 
+class WindowBalance(NamedTuple):
+    """Where a window stands in the ledger. `change`: by how much its limit differs from the budget's.
+
+    `version`: the organization's configuration as the ledger's transaction saw it; 0: the organization is
+    gone.
+    """
+
+    organization: str
+    window: WindowRef
+    spent: Amounts
+    change: Amounts
+    version: int
+
+
+class WriteResult(NamedTuple):
+    """What became of each entry, and where the windows stand that the entries charge, also those whose entry
+    had been written before.
+    """
+
+    results: Sequence[Written]
+    balances: Sequence[WindowBalance] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerRow:
     """An entry as the ledger has it. `id` is its number; `create_ms` when it was written."""
@@ -216,7 +240,7 @@ class LedgerFilter:
 class Ledger(Protocol):
     """The durable truth about money: append-only."""
 
-    async def write(self, entries: Sequence[Entry]) -> Sequence[Written]:
+    async def write(self, entries: Sequence[Entry]) -> WriteResult:
         """All in one transaction, each exactly once by its key, with balances and open holds. Results in the
         order of the entries.
         """

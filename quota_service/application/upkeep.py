@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from quota_service.application.ports import ConfigurationStore, EventLog, HoldStore, Ledger
-from quota_service.application.writing import Observer, acknowledge
+from quota_service.application.writing import Observer, Watch, finish
 
 
 class UpkeepSettings(NamedTuple):
@@ -30,6 +30,7 @@ class Upkeep:
         holds: HoldStore,
         events: EventLog,
         ledger: Ledger,
+        watch: Watch,
         observer: Observer,
         settings: UpkeepSettings | None = None,
     ) -> None:
@@ -37,6 +38,7 @@ class Upkeep:
         self._holds = holds
         self._events = events
         self._ledger = ledger
+        self._watch = watch
         self._observer = observer
         self._settings = settings or UpkeepSettings()
         self._organizations: tuple[str, ...] = ()
@@ -75,8 +77,8 @@ class Upkeep:
         while events := await self._events.older_than(
             organization, self._settings.left_behind_ms, self._settings.batch
         ):
-            await self._ledger.write([event.entry for event in events])
-            await acknowledge(self._events, events)
+            written = await self._ledger.write([event.entry for event in events])
+            await finish(self._events, self._watch, events, written)
 
     async def _every(self, interval_ms: int, name: str, work: Callable[[], Awaitable[None]]) -> None:
         while True:

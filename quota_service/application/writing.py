@@ -8,12 +8,11 @@ harm.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from quota_service.application.ports import EventLog, Ledger, Written
+from quota_service.application.ports import EventLog, Ledger, WindowBalance, WriteResult, Written
 from quota_service.application.requests import Durability
 from quota_service.domain.commands import Event
 from quota_service.domain.errors import IdempotencyConflict, StoreUnavailable
@@ -41,6 +40,16 @@ class Observer(Protocol):
     def work_failed(self, work: str, error: Exception) -> None: ...
 
 
+class Watch(Protocol):
+    """Looks at what has been spent."""
+
+    async def charged(self, balances: Sequence[WindowBalance]) -> None:
+        """Where windows stand that entries have charged. What it does must be safe to repeat: an event whose
+        entry it failed over is written again. Raises StoreUnavailable.
+        """
+        ...
+
+
 class _Pending(NamedTuple):
     event: Event
     written: asyncio.Future[None]
@@ -50,17 +59,23 @@ class LedgerWriter:
     """Writes the events of this process."""
 
     def __init__(
-        self, ledger: Ledger, events: EventLog, observer: Observer, settings: WriterSettings | None = None
+        self,
+        ledger: Ledger,
+        events: EventLog,
+        watch: Watch,
+        observer: Observer,
+        settings: WriterSettings | None = None,
     ) -> None:
         self._ledger = ledger
         self._events = events
+        self._watch = watch
         self._settings = settings or WriterSettings()
         self._observer = observer
         self._queue: list[_Pending] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._acknowledging: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     def submit(self, event: Event) -> None:
@@ -113,7 +128,7 @@ class LedgerWriter:
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
-                await asyncio.gather(*self._acknowledging)
+                await asyncio.gather(*self._finishing)
         except TimeoutError:
             return False
         return True
@@ -121,11 +136,18 @@ class LedgerWriter:
     async def _write(self, batch: list[_Pending]) -> bool:
         """Whether the ledger took the batch. What it did not take stays in the stream, to be found there."""
         try:
-            results = await self._ledger.write([pending.event.entry for pending in batch])
+            written = await self._ledger.write([pending.event.entry for pending in batch])
         except Exception as error:  # whatever it is, the writer must go on for the others
             self._observer.work_failed("write", error)
             self._refuse(batch)
             return False
+        self._answer(batch, written.results)
+        task = asyncio.create_task(self._finish([pending.event for pending in batch], written))
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return True
+
+    def _answer(self, batch: list[_Pending], results: Sequence[Written]) -> None:
         conflicts = sum(result is Written.CONFLICT for result in results)
         for pending, result in zip(batch, results, strict=True):
             if pending.written.done():
@@ -136,15 +158,15 @@ class LedgerWriter:
             else:
                 pending.written.set_result(None)
         self._observer.batch_written(len(batch), conflicts)
-        task = asyncio.create_task(self._acknowledge([pending.event for pending in batch]))
-        self._acknowledging.add(task)
-        task.add_done_callback(self._acknowledging.discard)
-        return True
 
-    async def _acknowledge(self, written: Sequence[Event]) -> None:
-        # What cannot be acknowledged now is found in the stream and written again, to no effect.
-        with contextlib.suppress(StoreUnavailable):
-            await acknowledge(self._events, written)
+    async def _finish(self, events: Sequence[Event], written: WriteResult) -> None:
+        # What is not finished now is found in the stream and written again, to no other effect than this.
+        try:
+            await finish(self._events, self._watch, events, written)
+        except StoreUnavailable:
+            pass
+        except Exception as error:  # whatever it is, the stream still has the events
+            self._observer.work_failed("finish", error)
 
     def _refuse(self, batch: list[_Pending]) -> None:
         for pending in batch:
@@ -153,10 +175,14 @@ class LedgerWriter:
                 pending.written.exception()  # retrieved: nobody may be waiting for it
 
 
-async def acknowledge(events: EventLog, written: Sequence[Event]) -> None:
-    """Removes written events from the stream."""
+async def finish(log: EventLog, watch: Watch, events: Sequence[Event], written: WriteResult) -> None:
+    """Shows what has been spent to who watches it, then removes the events from the stream: in this order, so
+    that a crash in between only repeats it.
+    """
+    if written.balances:
+        await watch.charged(written.balances)
     by_organization: dict[str, list[Event]] = defaultdict(list)
-    for event in written:
+    for event in events:
         by_organization[event.entry.hold.organization].append(event)
     for organization, group in by_organization.items():
-        await events.acknowledge(organization, group)
+        await log.acknowledge(organization, group)

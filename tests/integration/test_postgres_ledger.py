@@ -10,10 +10,11 @@ from quota_service.application.ports import LedgerFilter, Written
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ledger import Entry, EntryType, key_of_hold
 from quota_service.domain.reservation import State
+from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.times import to_time
 from tests.integration.postgres_lives import START_MS, WINDOWS, Life, a_hold, open_reservations, spent
-from tests.integration.postgres_values import a_record
+from tests.integration.postgres_values import GPT, a_record, put
 
 NEW, REPLAYED, CONFLICT = Written.NEW, Written.REPLAYED, Written.CONFLICT
 
@@ -21,7 +22,7 @@ NEW, REPLAYED, CONFLICT = Written.NEW, Written.REPLAYED, Written.CONFLICT
 async def test_an_entry_comes_back_as_it_was_written(ledger: PostgresLedger) -> None:
     life = Life(a_hold()).extend(100, ttl_ms=600_000).commit(100, keep_open=True).commit(700)
 
-    assert await ledger.write(life.entries) == [NEW] * 4
+    assert (await ledger.write(life.entries)).results == [NEW] * 4
 
     rows, following = await ledger.list("acme", LedgerFilter(), 10, None)
     assert [row.entry for row in rows] == life.entries[::-1]
@@ -35,7 +36,7 @@ async def test_writing_again_replays_and_charges_nothing_twice(
     await ledger.write(entries)
     once = await spent(pool, "acme")
 
-    assert await ledger.write(entries) == [REPLAYED, REPLAYED]
+    assert (await ledger.write(entries)).results == [REPLAYED, REPLAYED]
 
     assert await spent(pool, "acme") == once
     assert await pool.fetchval("SELECT count(*) FROM ledger_entries") == 2
@@ -47,7 +48,7 @@ async def test_the_same_key_with_other_content_is_a_conflict_without_effect(
     await ledger.write([a_record()])
     once = await spent(pool, "acme")
 
-    assert await ledger.write([a_record(content_hash="other"), a_record()]) == [CONFLICT, REPLAYED]
+    assert (await ledger.write([a_record(content_hash="other"), a_record()])).results == [CONFLICT, REPLAYED]
 
     assert await spent(pool, "acme") == once
 
@@ -57,7 +58,7 @@ async def test_repeats_and_conflicts_within_one_batch_are_told_apart(
 ) -> None:
     batch = [a_record(), a_record(), a_record(content_hash="other"), a_record(organization="other")]
 
-    assert await ledger.write(batch) == [NEW, REPLAYED, CONFLICT, NEW]
+    assert (await ledger.write(batch)).results == [NEW, REPLAYED, CONFLICT, NEW]
 
     assert (await spent(pool, "acme"))["each-user", "ada"] == Amounts(100, 20, 1)
 
@@ -66,7 +67,7 @@ async def test_an_expiry_after_a_commit_is_a_conflict(ledger: PostgresLedger) ->
     hold = a_hold()
     await ledger.write(Life(hold).commit(400).entries)
 
-    assert await ledger.write(Life(hold).end(State.EXPIRED).entries) == [REPLAYED, CONFLICT]
+    assert (await ledger.write(Life(hold).end(State.EXPIRED).entries)).results == [REPLAYED, CONFLICT]
 
 
 async def test_an_end_before_its_hold_writes_the_hold_and_leaves_nothing_open(
@@ -74,7 +75,7 @@ async def test_an_end_before_its_hold_writes_the_hold_and_leaves_nothing_open(
 ) -> None:
     hold, end = Life(a_hold()).commit(400).entries
 
-    assert await ledger.write([end]) == [NEW]
+    assert (await ledger.write([end])).results == [NEW]
     implied = await ledger.find("acme", key_of_hold("r1"))
     assert implied is not None
     assert (implied.entry.type, implied.entry.hold, implied.entry.charged) == (
@@ -83,7 +84,7 @@ async def test_an_end_before_its_hold_writes_the_hold_and_leaves_nothing_open(
         NOTHING,
     )
 
-    assert await ledger.write([hold]) == [REPLAYED]
+    assert (await ledger.write([hold])).results == [REPLAYED]
     assert await open_reservations(pool, "acme") == set()
 
 
@@ -92,7 +93,7 @@ async def test_within_a_batch_the_hold_is_listed_before_its_end_whatever_their_o
 ) -> None:
     entries = Life(a_hold()).commit(400).entries
 
-    assert await ledger.write(entries[::-1]) == [NEW, NEW]
+    assert (await ledger.write(entries[::-1])).results == [NEW, NEW]
 
     rows, _ = await ledger.list("acme", LedgerFilter(), 10, None)
     assert [row.entry for row in rows] == entries[::-1]
@@ -157,9 +158,36 @@ async def test_text_that_postgresql_cannot_store_does_not_keep_others_from_the_l
         bad, reason="\0", hold=replace(bad.hold, subject=subject, windows=windows, idempotency_key="\0")
     )
 
-    assert await ledger.write([bad, a_record("good")]) == [NEW, NEW]
-    assert await ledger.write([bad]) == [REPLAYED]
+    assert (await ledger.write([bad, a_record("good")])).results == [NEW, NEW]
+    assert (await ledger.write([bad])).results == [REPLAYED]
 
     row = await ledger.find("acme", "rec/nul-\0")
     assert row is not None
     assert row.entry.hold.subject.tags == (("␀", "\\u0000␀"),)
+
+
+async def test_writing_tells_where_the_windows_stand_also_when_it_replays(
+    ledger: PostgresLedger, pool: asyncpg.Pool
+) -> None:
+    entries = Life(a_hold()).commit(400).entries
+    first = await ledger.write(entries)
+    again = await ledger.write(entries)
+
+    assert {balance.window for balance in first.balances} == {window for window in entries[0].hold.windows}
+    assert {balance.spent for balance in first.balances} == {entries[-1].charged}
+    assert set(again.balances) == set(first.balances)
+    assert (await ledger.write(Life(a_hold(id_="r2")).entries)).balances == ()
+
+
+async def test_a_balance_names_the_configuration_under_which_to_look_at_it(
+    ledger: PostgresLedger, store: PostgresConfigurationStore
+) -> None:
+    entries = Life(a_hold()).commit(400).entries
+    version = await put(store, GPT)
+
+    assert {balance.version for balance in (await ledger.write(entries)).balances} == {version}
+    assert {balance.version for balance in (await ledger.write(_elsewhere(entries))).balances} == {0}
+
+
+def _elsewhere(entries: list[Entry]) -> list[Entry]:
+    return [replace(entry, hold=replace(entry.hold, organization="gone")) for entry in entries]

@@ -30,7 +30,7 @@ async def test_hold_and_end_written_at_once_by_two_connections_leave_nothing_ope
 
     results = await asyncio.gather(*map(ledger.write, batches))
 
-    assert set(results[0 if end_first else 1]) == {NEW}
+    assert set(results[0 if end_first else 1].results) == {NEW}
     assert await open_reservations(pool, "acme") == set()
     assert (await spent(pool, "acme"))["each-user", "ada"] == Amounts(6_500 * 100, 1_400 * 100, 100)
     assert await pool.fetchval("SELECT count(*) FROM ledger_entries") == 200
@@ -52,9 +52,9 @@ async def test_an_end_waits_for_a_hold_that_is_not_committed_yet(
         assert not writing.done()
         await transaction.commit()
 
-    assert await writing == [NEW]
+    assert (await writing).results == [NEW]
     assert await open_reservations(pool, "acme") == set()
-    assert await ledger.write([hold]) == [REPLAYED]
+    assert (await ledger.write([hold])).results == [REPLAYED]
 
 
 async def test_many_writers_of_the_same_entries_write_each_once(
@@ -64,7 +64,7 @@ async def test_many_writers_of_the_same_entries_write_each_once(
     entries = [entry for life in lives for entry in life.entries]
     batches = [entries, entries[::-1], entries[20:], entries[:50], entries[::3]]
 
-    results = await asyncio.gather(*map(ledger.write, batches))
+    results = [written.results for written in await asyncio.gather(*map(ledger.write, batches))]
 
     assert sum(result.count(NEW) for result in map(list, results)) == len(entries)
     assert CONFLICT not in itertools.chain(*results)
@@ -81,9 +81,9 @@ async def test_keys_are_claimed_in_sorted_order_so_that_nobody_waits_in_a_circle
         await asyncio.sleep(0.1)
 
         # Whoever waits for m does not have z yet.
-        assert await ledger.write([a_record("z")]) == [NEW]
+        assert (await ledger.write([a_record("z")])).results == [NEW]
 
-    assert await waiting == [REPLAYED, CONFLICT, NEW]
+    assert (await waiting).results == [REPLAYED, CONFLICT, NEW]
 
 
 async def test_balances_are_locked_in_sorted_order_so_that_nobody_waits_in_a_circle(
@@ -100,9 +100,9 @@ async def test_balances_are_locked_in_sorted_order_so_that_nobody_waits_in_a_cir
         await asyncio.sleep(0.1)
 
         # Whoever waits for m does not have z yet.
-        assert await ledger.write(charging("r2", "z")) == [NEW, NEW]
+        assert (await ledger.write(charging("r2", "z"))).results == [NEW, NEW]
 
-    assert await waiting == [NEW, NEW]
+    assert (await waiting).results == [NEW, NEW]
 
 
 async def test_open_holds_are_locked_in_sorted_order_so_that_nobody_waits_in_a_circle(
@@ -117,7 +117,7 @@ async def test_open_holds_are_locked_in_sorted_order_so_that_nobody_waits_in_a_c
         await asyncio.sleep(0.1)
 
         # Whoever waits for m does not have z yet.
-        assert await ledger.write([Life(a_hold(id_="z")).extend(1).entries[-1]]) == [NEW]
+        assert (await ledger.write([Life(a_hold(id_="z")).extend(1).entries[-1]])).results == [NEW]
 
-    assert await waiting == [NEW] * 3
+    assert (await waiting).results == [NEW] * 3
     assert await open_reservations(pool, "acme") == set()

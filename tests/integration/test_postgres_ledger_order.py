@@ -59,11 +59,11 @@ async def test_any_order_any_batches_and_any_repeats_give_the_same_ledger(
     at_once = data.draw(st.booleans())
 
     if at_once:
-        results = list(itertools.chain(*await asyncio.gather(*map(ledger.write, batches))))
+        written = await asyncio.gather(*map(ledger.write, batches))
     else:
-        results = [result for batch in batches for result in await ledger.write(batch)]
+        written = [await ledger.write(batch) for batch in batches]
 
-    assert CONFLICT not in results
+    assert CONFLICT not in itertools.chain(*(each.results for each in written))
     assert await open_reservations(pool, organization) == {
         life.hold.reservation for life in lives if life.hold.state is State.HELD
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from quota.v1 import types_pb2
-from quota_service.application.ports import Written
+from quota_service.application.ports import WindowBalance, Written
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain.errors import IdempotencyConflict
 from quota_service.domain.subject import User
@@ -42,6 +43,12 @@ async def test_a_change_that_nobody_could_tell_of_acts_all_the_same(
     assert [violation.reason for violation in answer.violations] == [types_pb2.REASON_SUBJECT_DISABLED]
 
 
+class Unwatched:
+    """Nobody looks at what is spent."""
+
+    async def charged(self, balances: Sequence[WindowBalance]) -> None: ...
+
+
 async def test_what_the_ledger_has_otherwise_is_not_answered_as_written(
     valkey_url: str, postgres_url: str, key_prefix: str
 ) -> None:
@@ -50,8 +57,8 @@ async def test_what_the_ledger_has_otherwise_is_not_answered_as_written(
         event = granted(await stores.holds.authorize(authorize(draft(key_prefix, "r")))).event
         assert event is not None
         ledger = PostgresLedger(pool)
-        assert await ledger.write([replace(event.entry, content_hash="other")]) == [Written.NEW]
-        writer = LedgerWriter(ledger, stores.events, StoreLog())
+        assert (await ledger.write([replace(event.entry, content_hash="other")])).results == [Written.NEW]
+        writer = LedgerWriter(ledger, stores.events, Unwatched(), StoreLog())
         writing = asyncio.create_task(writer.run())
         with pytest.raises(IdempotencyConflict):
             await writer.settle(event)

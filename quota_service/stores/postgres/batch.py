@@ -86,6 +86,10 @@ class Batch:
         """Keys of the batch's own entries that were written before."""
         return [key for key in dict.fromkeys(map(_key, self._entries)) if key not in won]
 
+    def replayed(self, won: Mapping[Key, Claimed]) -> list[Entry]:
+        """The batch's own entries that were written before."""
+        return [entry for entry in self._entries if _key(entry) not in won]
+
     def results(self, won: Mapping[Key, Claimed], written_before: Mapping[Key, str]) -> list[Written]:
         """One an entry. `written_before`: the content hashes of what was lost."""
         results = []

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import asyncpg
 import msgspec
 
-from quota_service.application.ports import LedgerFilter, LedgerRow, Written
+from quota_service.application.ports import LedgerFilter, LedgerRow, WindowBalance, WriteResult
+from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry
-from quota_service.domain.reservation import Hold
+from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.stores.postgres import holds, sql
-from quota_service.stores.postgres.batch import Batch, Claimed, HoldChange, Key, balances, hold_changes
+from quota_service.stores.postgres.batch import (
+    Balance,
+    Batch,
+    Claimed,
+    Counter,
+    HoldChange,
+    Key,
+    balances,
+    hold_changes,
+)
 from quota_service.stores.postgres.entry_rows import COLUMNS, hold_of, ledger_row_of, row_of, storable
 from quota_service.stores.postgres.errors import translated
 from quota_service.stores.postgres.pool import Connection
-from quota_service.stores.postgres.times import to_time
+from quota_service.stores.postgres.times import to_ms, to_time
 
 _SQL = sql.load("ledger")
 
@@ -26,10 +36,10 @@ class PostgresLedger:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def write(self, entries: Sequence[Entry]) -> Sequence[Written]:
+    async def write(self, entries: Sequence[Entry]) -> WriteResult:
         """After StoreUnavailable it is unknown whether they were written: write them again."""
         if not entries:
-            return ()
+            return WriteResult(())
         batch = Batch(entries)
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
@@ -56,8 +66,8 @@ class PostgresLedger:
         return [ledger_row_of(row) for row in rows[:page_size]], following
 
 
-async def _write(connection: Connection, batch: Batch) -> Sequence[Written]:
-    """Writes what is new and tells what became of each entry.
+async def _write(connection: Connection, batch: Batch) -> WriteResult:
+    """Writes what is new and tells what became of each entry and of each window.
 
     Every transaction locks in the same order, keys, open holds, balances, each sorted, so that none waits in
     a circle. Balances come last, because there all transactions of an organization meet.
@@ -65,13 +75,16 @@ async def _write(connection: Connection, batch: Batch) -> Sequence[Written]:
     won = await _claim(connection, batch)
     written_before = await _hashes(connection, batch.lost(won))
     new = batch.new_entries(won)
+    changed: Sequence[WindowBalance] = ()
     if new:
         entries = [entry for _, entry in new]
         rows = [row_of(*claimed, entry) for claimed, entry in new]
         await connection.copy_records_to_table("ledger_entries", records=rows, columns=COLUMNS)
         await _change_holds(connection, hold_changes(entries))
-        await _add_balances(connection, entries)
-    return batch.results(won, written_before)
+        changed = await _add_balances(connection, balances(entries))
+    replayed = balances(batch.replayed(won)).keys() - {_counter(balance) for balance in changed}
+    unchanged = await _read_balances(connection, replayed) if replayed else ()
+    return WriteResult(batch.results(won, written_before), (*changed, *unchanged))
 
 
 async def _claim(connection: Connection, batch: Batch) -> Mapping[Key, Claimed]:
@@ -105,7 +118,7 @@ async def _change_holds(connection: Connection, changes: Sequence[HoldChange]) -
         await connection.execute(_SQL["change_open_holds"], *_columns(rows))
 
 
-async def _add_balances(connection: Connection, entries: Sequence[Entry]) -> None:
+async def _add_balances(connection: Connection, gains: Mapping[Counter, Balance]) -> Sequence[WindowBalance]:
     rows = [
         (
             *(organization, budget, each_value, to_time(start_ms)),
@@ -115,10 +128,37 @@ async def _add_balances(connection: Connection, entries: Sequence[Entry]) -> Non
             *balance.added,
             *balance.moved,
         )
-        for (organization, budget, each_value, start_ms), balance in balances(entries).items()
+        for (organization, budget, each_value, start_ms), balance in gains.items()
     ]
-    if rows:
-        await connection.execute(_SQL["add_balances"], *_columns(rows))
+    if not rows:
+        return ()
+    return [_balance_of(row) for row in await connection.fetch(_SQL["add_balances"], *_columns(rows))]
+
+
+async def _read_balances(connection: Connection, counters: Iterable[Counter]) -> Sequence[WindowBalance]:
+    rows = [(*names, to_time(start_ms)) for *names, start_ms in sorted(counters)]
+    return [_balance_of(row) for row in await connection.fetch(_SQL["read_balances"], *_columns(rows))]
+
+
+def _counter(balance: WindowBalance) -> Counter:
+    window = balance.window
+    return balance.organization, window.budget, window.each_value, window.start_ms
+
+
+def _balance_of(row: asyncpg.Record) -> WindowBalance:
+    end = row["window_end"]
+    return WindowBalance(
+        organization=row["organization"],
+        window=WindowRef(
+            row["budget"],
+            row["each_value"],
+            to_ms(row["window_start"]),
+            None if end is None else to_ms(end),
+        ),
+        spent=Amounts(row["spent_cost_micros"], row["spent_tokens"], row["spent_requests"]),
+        change=Amounts(row["change_cost_micros"], row["change_tokens"], row["change_requests"]),
+        version=row["version"] or 0,
+    )
 
 
 def _columns(rows: Sequence[tuple[object, ...]]) -> list[list[object]]:

@@ -38,7 +38,8 @@ INSERT INTO open_holds (organization, reservation, hold, progress, expire_time)
 SELECT organization, reservation, hold, progress, expire_time FROM batch WHERE fresh ORDER BY organization, reservation;
 
 -- name: add_balances
--- Adds what a batch charges to its windows and how it changes their limits, each named once, in sorted order. A window's end is the latest that was named.
+-- Adds what a batch charges to its windows and how it changes their limits, each named once, in sorted order. A window's end is
+-- the latest that was named. Returns where the windows stand, and the version of the configuration under which to look at them.
 INSERT INTO window_balances AS b (
     organization, budget, each_value, window_start, window_end,
     spent_cost_micros, spent_tokens, spent_requests, overrun_cost_micros, overrun_tokens, overrun_requests,
@@ -66,7 +67,23 @@ ON CONFLICT (organization, budget, each_value, window_start) DO UPDATE SET
     added_requests = b.added_requests + excluded.added_requests,
     moved_cost_micros = b.moved_cost_micros + excluded.moved_cost_micros,
     moved_tokens = b.moved_tokens + excluded.moved_tokens,
-    moved_requests = b.moved_requests + excluded.moved_requests;
+    moved_requests = b.moved_requests + excluded.moved_requests
+RETURNING b.organization, b.budget, b.each_value, b.window_start, b.window_end,
+    b.spent_cost_micros, b.spent_tokens, b.spent_requests,
+    b.added_cost_micros + b.moved_cost_micros AS change_cost_micros, b.added_tokens + b.moved_tokens AS change_tokens,
+    b.added_requests + b.moved_requests AS change_requests,
+    (SELECT o.version FROM organizations o WHERE o.id = b.organization) AS version;
+
+-- name: read_balances
+-- The same of windows that a batch had changed before.
+SELECT b.organization, b.budget, b.each_value, b.window_start, b.window_end,
+    b.spent_cost_micros, b.spent_tokens, b.spent_requests,
+    b.added_cost_micros + b.moved_cost_micros AS change_cost_micros, b.added_tokens + b.moved_tokens AS change_tokens,
+    b.added_requests + b.moved_requests AS change_requests,
+    (SELECT o.version FROM organizations o WHERE o.id = b.organization) AS version
+FROM window_balances b
+JOIN unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS w (organization, budget, each_value, window_start)
+    USING (organization, budget, each_value, window_start);
 
 -- name: entries_of_reservation
 -- What the ledger knows of a reservation's state.
