@@ -60,7 +60,7 @@ def reservations(subject: dict[str, Any], limit: int) -> None:
 
     async def work(session: Session) -> list[quota_pb2.Reservation]:
         wanted = list_reservations(session.connection, await session.parent(), types_pb2.Subject(**subject))
-        return [item async for item in _first(wanted, limit)]
+        return [item async for item in first(wanted, limit)]
 
     live = run(work)
     if options.current().json:
@@ -85,7 +85,8 @@ def reservations(subject: dict[str, Any], limit: int) -> None:
     output.print_table(table)
 
 
-async def _first(items: AsyncIterator[Any], limit: int) -> AsyncIterator[Any]:
+async def first(items: AsyncIterator[Any], limit: int) -> AsyncIterator[Any]:
+    """At most so many of the items."""
     left = limit
     async for item in items:
         yield item
@@ -137,10 +138,10 @@ def ledger(
             api_key=api_key,
             project=project,
             source=f"{parent}/budgets/{output.short_id(budget)}" if budget else "",
-            start_time=_instant("--since", since, zone),
-            end_time=_instant("--until", until, zone),
+            start_time=instant("--since", since, zone),
+            end_time=instant("--until", until, zone),
         )
-        return [entry async for entry in _first(list_entries(session.connection, query), limit)], zone
+        return [entry async for entry in first(list_entries(session.connection, query), limit)], zone
 
     entries, zone = run(work)
     if options.current().json:
@@ -151,7 +152,8 @@ def ledger(
         _print_entries(entries, zone, more=len(entries) == limit)
 
 
-def _instant(option: str, written: str | None, zone: str) -> Timestamp | None:
+def instant(option: str, written: str | None, zone: str) -> Timestamp | None:
+    """The instant that an option says, in a time zone. Raises CommandError."""
     try:
         return instant_reader(zone)(written) if written else None
     except ValueError as error:

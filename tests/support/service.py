@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import grpc.aio
 
 from quota.v1 import budget_pb2, directory_pb2, quota_pb2, types_pb2
+from quota.v1.alert_pb2_grpc import AlertServiceStub
 from quota.v1.budget_pb2_grpc import BudgetServiceStub
 from quota.v1.catalog_pb2_grpc import CatalogServiceStub
 from quota.v1.directory_pb2_grpc import DirectoryServiceStub
@@ -30,6 +31,7 @@ class Client:
         self.directory = DirectoryServiceStub(channel)
         self.catalog = CatalogServiceStub(channel)
         self.reports = ReportServiceStub(channel)
+        self.alerts = AlertServiceStub(channel)
 
     async def found_acme(self, **settings: object) -> None:
         """Organization `acme`: team `engineering` (cost center CC-1), user `ada` in it and her key

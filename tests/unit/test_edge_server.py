@@ -20,7 +20,12 @@ from tests.unit.test_edge_calls import REQUEST, Behaviour, Servicer, answered
 def a_server(behaviour: Behaviour = answered, settings: ServerSettings | None = None) -> tuple[Server, int]:
     servicer = cast(Any, Servicer(behaviour))
     services = Services(
-        quota=servicer, budgets=servicer, directory=servicer, catalog=servicer, reports=servicer
+        quota=servicer,
+        budgets=servicer,
+        directory=servicer,
+        catalog=servicer,
+        reports=servicer,
+        alerts=servicer,
     )
     server = build_server(services, settings)
     return server, server.listen("127.0.0.1:0")

@@ -11,9 +11,17 @@ import grpc
 import grpc.aio
 
 from quota.client.errors import ApiError
-from quota.v1 import budget_pb2_grpc, catalog_pb2_grpc, directory_pb2_grpc, quota_pb2_grpc, report_pb2_grpc
+from quota.v1 import (
+    alert_pb2_grpc,
+    budget_pb2_grpc,
+    catalog_pb2_grpc,
+    directory_pb2_grpc,
+    quota_pb2_grpc,
+    report_pb2_grpc,
+)
 
 if TYPE_CHECKING:
+    from quota.v1.alert_pb2_grpc import AlertServiceAsyncStub
     from quota.v1.budget_pb2_grpc import BudgetServiceAsyncStub
     from quota.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from quota.v1.directory_pb2_grpc import DirectoryServiceAsyncStub
@@ -41,6 +49,7 @@ class Connection:
         self.directory: DirectoryServiceAsyncStub = directory_pb2_grpc.DirectoryServiceStub(channel)
         self.catalog: CatalogServiceAsyncStub = catalog_pb2_grpc.CatalogServiceStub(channel)
         self.report: ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(channel)
+        self.alerts: AlertServiceAsyncStub = alert_pb2_grpc.AlertServiceStub(channel)
 
     async def call(
         self,
