@@ -69,7 +69,7 @@ class PostgresAlerts:
                     "forecast_ms": forecast(stored),
                 }
                 document = msgspec.json.encode(details).decode()
-                await connection.execute(_SQL["fill_details"], stored.id, document)
+                await connection.execute(_SQL["fill_details"], row["organization"], stored.id, document)
         return True
 
 

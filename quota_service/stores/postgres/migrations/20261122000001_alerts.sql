@@ -5,7 +5,7 @@
 -- only the ledger was asked. `target` is what a step restricts to (a tier) or diverts to (provider/model). `repeat` counts the
 -- reminders of soft budgets. `details` (who spent most, and when the limit is reached) is filled in afterwards.
 CREATE TABLE alerts (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint GENERATED ALWAYS AS IDENTITY,
     organization text COLLATE "C" NOT NULL,
     budget text COLLATE "C" NOT NULL,
     each_value text COLLATE "C" NOT NULL,
@@ -25,10 +25,10 @@ CREATE TABLE alerts (
     recipients jsonb NOT NULL,
     subject jsonb NOT NULL,
     create_time timestamptz NOT NULL DEFAULT now(),
-    details jsonb
+    details jsonb,
+    PRIMARY KEY (organization, id)
 );
 CREATE UNIQUE INDEX alerts_once ON alerts (organization, budget, each_value, window_start, at_percent, action, target, repeat);
-CREATE INDEX alerts_newest_first ON alerts (organization, id DESC);
 CREATE INDEX alerts_without_details ON alerts (id) WHERE details IS NULL;
 
 -- How often requests were denied, minute by minute: statistics, kept for a month. `id` orders the pages within a minute.

@@ -70,4 +70,4 @@ GROUP BY dimension, id HAVING sum(amount) > 0 ORDER BY amount DESC, dimension, i
 
 -- name: fill_details
 -- An alert's details are written once.
-UPDATE alerts SET details = $2 WHERE id = $1;
+UPDATE alerts SET details = $3 WHERE organization = $1 AND id = $2;
