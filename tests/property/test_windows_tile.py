@@ -3,43 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from hypothesis import given
-from hypothesis import strategies as st
 
-from quota_service.domain.period import Daily, Monthly, Period, Weekly, window_at
-
-_HARD_ZONES = (
-    "Europe/Berlin",
-    "America/New_York",
-    "America/Santiago",
-    "America/Havana",
-    "America/St_Johns",
-    "America/Asuncion",
-    "Asia/Beirut",
-    "Asia/Kolkata",
-    "Asia/Tehran",
-    "Africa/Cairo",
-    "Australia/Lord_Howe",
-    "Pacific/Apia",
-)
-_zones = st.one_of(st.sampled_from(_HARD_ZONES), st.sampled_from(sorted(available_timezones()))).map(ZoneInfo)
-_periods: st.SearchStrategy[Period] = st.one_of(
-    st.just(Daily()),
-    st.builds(Weekly, start_day=st.integers(1, 7)),
-    st.builds(Monthly, reset_day=st.integers(1, 31)),
-)
+from quota_service.domain.period import Daily, Period, window_at
+from tests.support.periods import instants, recurring, zones
 
 
-def _ms(year: int) -> int:
-    return round(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000)
-
-
-_instants = st.integers(_ms(1990), _ms(2060))
-
-
-@given(period=_periods, zone=_zones, instant_ms=_instants)
+@given(period=recurring, zone=zones.map(ZoneInfo), instant_ms=instants)
 def test_windows_tile_time_without_gap_or_overlap(period: Period, zone: ZoneInfo, instant_ms: int) -> None:
     window = window_at(period, zone, instant_ms)
     assert window is not None
@@ -55,7 +27,7 @@ def test_windows_tile_time_without_gap_or_overlap(period: Period, zone: ZoneInfo
     assert before.end_ms == window.start_ms
 
 
-@given(zone=_zones, instant_ms=_instants)
+@given(zone=zones.map(ZoneInfo), instant_ms=instants)
 def test_a_window_begins_and_ends_at_a_local_midnight_or_where_one_is_skipped(
     zone: ZoneInfo, instant_ms: int
 ) -> None:
