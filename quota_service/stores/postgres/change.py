@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import asyncpg
 
-from quota_service.application.ports import Stored
+from quota_service.application.ports import Charged, LedgerSpend, Stored, Written
 from quota_service.domain.budget import Budget
 from quota_service.domain.errors import AlreadyExists, IdempotencyConflict
+from quota_service.domain.ledger import Entry
 from quota_service.domain.model_policy import ModelPolicy
+from quota_service.domain.period import Window
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import ApiKey, Organization, Project, Team, User
-from quota_service.stores.postgres import documents, sql
+from quota_service.stores.postgres import beginnings, documents, sql
+from quota_service.stores.postgres.batch import Batch
+from quota_service.stores.postgres.ledger import write_batch
 from quota_service.stores.postgres.pool import Connection
 from quota_service.stores.postgres.rows import stored_organization, stored_resource
 
@@ -80,12 +85,22 @@ class PostgresChange:
         self.organization = stored_organization(row)
         return self.organization
 
+    async def spend_in(self, budget: Budget, window: Window) -> Sequence[LedgerSpend]:
+        return await beginnings.spend_in(self._connection, self._id, budget, window)
+
+    async def begin_balances(self, budget: str, window: Window, sums: Mapping[str, Charged]) -> None:
+        await beginnings.begin_balances(self._connection, self._id, budget, window, sums)
+
     async def claim_request(self, request_id: str, content_hash: str) -> bool:
         if await self._connection.fetchval(_SQL["claim_request"], self._id, request_id, content_hash):
             return True
         if await self._connection.fetchval(_SQL["request_hash"], self._id, request_id) != content_hash:
             raise IdempotencyConflict(f"The request_id “{request_id}” was used before with other content.")
         return False
+
+    async def write_entry(self, entry: Entry) -> Written:
+        [written] = (await write_batch(self._connection, Batch([entry]))).results
+        return written
 
     async def finish(self) -> None:
         """Raises the organization's version where something was written."""

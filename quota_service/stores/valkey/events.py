@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from quota_service.domain import ledger
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.commands import Event
-from quota_service.domain.ledger import Entry, EntryType
+from quota_service.domain.ledger import Entry, EntryType, LimitChange
 from quota_service.domain.reservation import Hold
 from quota_service.stores.valkey import codec, scripts
 from quota_service.stores.valkey.codec import Body, EventRecord
@@ -84,8 +84,15 @@ def entry_of(record: EventRecord, hold: Hold, body: Body) -> Entry:
         reason=body.reason,
         actor=body.actor,
         occur_ms=body.occur_ms or record.at_ms,
-        changes=body.changes,
+        changes=_changes(type_, record, hold, body),
     )
+
+
+def _changes(type_: EntryType, record: EventRecord, hold: Hold, body: Body) -> tuple[LimitChange, ...]:
+    """How limits change: as the caller wants, but for what only the script can tell."""
+    if type_ is EntryType.ROLLOVER:
+        return tuple(LimitChange(window, added=record.carried) for window in hold.windows)
+    return body.changes
 
 
 def hold_event(id_: bytes, hold: Hold) -> Event:

@@ -1,0 +1,133 @@
+"""Opening a window that begins with something, before anything counts in it.
+
+A window of a budget with rollover begins with what is carried into it; one that was running when its budget
+was made begins with what the ledger says had been spent. Both are worked out once, by whoever comes first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from quota_service.domain import windows
+from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.domain.book import Book
+from quota_service.domain.budget import Budget
+from quota_service.domain.commands import Basis, Counters, Event, OutsideBasis, Stale, Term
+from quota_service.domain.reservation import WindowRef
+from quota_service.domain.rollover import Remainder
+from quota_service.domain.schedule import window_of
+
+
+class FromLedger(NamedTuple):
+    """Where the window stands in the ledger: for one that was running when its budget was made."""
+
+    spent: Amounts = NOTHING
+    overrun: Amounts = NOTHING
+    added: Amounts = NOTHING
+    moved: Amounts = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FromPrevious:
+    """What is left of the window before, as the deciding store knows it: worked out in the same step."""
+
+    window: WindowRef
+    remainder: Remainder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """What is carried, as it has been worked out or (`in_ledger`) had been before."""
+
+    amounts: Amounts
+    in_ledger: bool = False
+
+
+def opening_of(budget: Budget, window_start_ms: int) -> int:
+    """The number under which a window must be opened; 0: it begins with nothing. See `Term.opening`."""
+    begins_with_something = budget.rollover is not None or window_start_ms < budget.since_ms
+    return max(1, budget.since_ms) if begins_with_something else 0
+
+
+def keep_ms_of(budget: Budget, end_ms: int | None) -> int:
+    """How much longer than others a window is kept after its end: as long as the next one, for which what is
+    left of it may be needed.
+    """
+    if budget.rollover is None or end_ms is None:
+        return 0
+    following = window_of(budget, end_ms)
+    return 0 if following is None or following.end_ms is None else following.end_ms - end_ms
+
+
+Beginning = FromPrevious | Carried | FromLedger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """Let the window of `term` begin with something, under the number `term.opening`, if it has not been
+    opened under it. `beginning` `None`: the caller does not know yet with what.
+    """
+
+    basis: Basis
+    term: Term
+    beginning: Beginning | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """The window is open, or (`replayed`) had been. The event says what was carried, if anything was."""
+
+    now_ms: int
+    counters: Counters
+    replayed: bool = False
+    event: Event | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginningUnknown:
+    """The window is not open, and this store cannot tell with what it begins."""
+
+    now_ms: int
+
+
+OpenAnswer = Opened | BeginningUnknown | Stale | OutsideBasis
+
+
+def opened(book: Book, command: Open, now_ms: int) -> OpenAnswer:
+    """The reference: what the script does, in a book."""
+    basis, term = command.basis, command.term
+    if basis.version < book.version:
+        return Stale(now_ms=now_ms, version=book.version)
+    if now_ms < basis.from_ms or (basis.until_ms is not None and now_ms >= basis.until_ms):
+        return OutsideBasis(now_ms=now_ms)
+    book.version = basis.version
+    book.expire(now_ms)
+    before = windows.get(book.windows, term.window)
+    if before.opened == term.opening:
+        return Opened(now_ms=now_ms, counters=before, replayed=True)
+    after = _after(book, term, before, command.beginning)
+    if after is None:
+        return BeginningUnknown(now_ms=now_ms)
+    windows.put(book.windows, term.window, after)
+    return Opened(now_ms=now_ms, counters=after)
+
+
+def _after(book: Book, term: Term, before: Counters, beginning: Beginning | None) -> Counters | None:
+    match beginning:
+        case FromLedger():
+            # Whatever else the window has is of an earlier budget of the same id, except what is held.
+            held = Counters(held=before.held, holds=before.holds, opened=term.opening)
+            return held._replace(**beginning._asdict())
+        case Carried(amounts=amounts):
+            return before._replace(added=before.added.plus(amounts), opened=term.opening)
+        case FromPrevious(window=window, remainder=remainder):
+            previous = windows.get(book.windows, window)
+            # One that was never opened is not whole: this store has lost it and it came back with a late
+            # charge, or it ended before rollover was switched on.
+            if previous.opened != term.opening:
+                return None
+            carry = remainder.carry(previous)
+            return before._replace(added=before.added.plus(carry), opened=term.opening)
+        case None:
+            return None
