@@ -65,10 +65,11 @@ def parse_duration_s(text: str) -> int:
 
 
 def duration_text(seconds: int) -> str:
-    """The shortest of `90s`, `2m`, `24h`, `7d` that says it exactly."""
-    for unit in ("h", "m"):
-        if seconds and seconds % _SECONDS[unit] == 0:
-            return f"{seconds // _SECONDS[unit]}{unit}"
+    """The shortest of `90s`, `2m`, `24h`, `7d` that says it exactly; a single day is `24h`."""
+    for unit in ("d", "h", "m"):
+        count, rest = divmod(seconds, _SECONDS[unit])
+        if not rest and count > (unit == "d"):
+            return f"{count}{unit}"
     return f"{seconds}s"
 
 

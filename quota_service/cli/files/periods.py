@@ -1,4 +1,4 @@
-"""The period of a budget: `monthly`, or `{monthly: {reset_day: 15}}`."""
+"""The period of a budget: `monthly`, `{monthly: {reset_day: 15}}` or `{fixed: {length: 14d}}`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ RULES = {
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 LARGEST_MONTH = 12
 LARGEST_DAY = 31
+SHORTEST_LENGTH_S = 60
+LONGEST_LENGTH_S = 3_660 * 86_400
 
 
 def read_period(value: Value, zone: str) -> budget_pb2.Period:
@@ -31,6 +33,8 @@ def read_period(value: Value, zone: str) -> budget_pb2.Period:
         rule = value.choice(RULES)
         if rule:
             getattr(period, rule).SetInParent()
+        if rule == "fixed":
+            value.problem("fixed needs a length", hint="write {fixed: {length: 14d}}")
         return period
     rules = value.fields(*RULES)
     if len(rules) != 1:
@@ -55,12 +59,21 @@ def _with_settings(rule: str, value: Value, zone: str) -> budget_pb2.Period:
         period.yearly.day = whole(fields, "day", smallest=1, largest=LARGEST_DAY)
     elif rule == "fixed":
         if "length" in fields:
-            period.fixed.length.CopyFrom(Duration(seconds=fields["length"].parsed(parse_duration_s, 0)))
+            period.fixed.length.CopyFrom(Duration(seconds=fields["length"].parsed(_parse_length_s, 0)))
+        elif value.is_mapping:
+            value.problem("needs a length")
         _set_instant(period.fixed.anchor, fields.get("anchor"), zone)
     elif rule == "once":
         _set_instant(period.once.start_time, fields.get("start"), zone)
         _set_instant(period.once.end_time, fields.get("end"), zone)
     return period
+
+
+def _parse_length_s(written: str) -> int:
+    length_s = parse_duration_s(written)
+    if not SHORTEST_LENGTH_S <= length_s <= LONGEST_LENGTH_S:
+        raise ValueError(f"{written} is not between 60s and 3660d")
+    return length_s
 
 
 def _day(value: Value) -> dayofweek_pb2.DayOfWeek:

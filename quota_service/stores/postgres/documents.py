@@ -14,7 +14,7 @@ import msgspec
 
 from quota_service.domain.budget import Block, Budget, Downgrade, FormerPeriod, LadderStep, Notify, Restrict
 from quota_service.domain.model_policy import ModelPolicy
-from quota_service.domain.period import Daily, Monthly, Once, Weekly
+from quota_service.domain.period import Daily, Fixed, Monthly, Once, Quarterly, Weekly, Yearly
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import ApiKey, Organization, Project, Team, User
@@ -40,6 +40,9 @@ _MEMBERS: Mapping[str, type[Any]] = {
     "daily": Daily,
     "weekly": Weekly,
     "monthly": Monthly,
+    "quarterly": Quarterly,
+    "yearly": Yearly,
+    "fixed": Fixed,
     "once": Once,
     "notify": Notify,
     "restrict": Restrict,
