@@ -83,6 +83,22 @@ def test_durations_are_read(written: str, seconds: int) -> None:
     assert units.parse_duration_s(units.duration_text(seconds)) == seconds
 
 
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (90, "90s"),
+        (120, "2m"),
+        (86_400, "24h"),
+        (129_600, "36h"),
+        (604_800, "7d"),
+        (86_460, "1441m"),
+        (0, "0s"),
+    ],
+)
+def test_durations_are_written_in_the_largest_unit_that_is_exact(seconds: int, written: str) -> None:
+    assert units.duration_text(seconds) == written
+
+
 @pytest.mark.parametrize("written", ["", "1.5h", "soon", "-3s", "5 m"])
 def test_what_is_no_duration_is_refused(written: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
