@@ -64,7 +64,11 @@ class Budget(_message.Message):
 
     @_builtins.property
     def period(self) -> Global___Period:
-        """How it recurs. Required."""
+        """How it recurs. Required. A change of the rule, or of the time zone of a rule with midnights, takes effect when the running window ends, as its
+        `reset_time` has announced; the first window of the new rule begins there, and is shorter than the later ones where the rule would have it begin
+        earlier. Until then a further change replaces the one to come, and a change back revokes it. Where no window runs that has an end, the change takes
+        effect at once. Moving the end of a `once` window before it has come only moves the end: the window keeps what it has counted.
+        """
 
     @_builtins.property
     def limits(self) -> _types_pb2.Amounts:
@@ -89,14 +93,13 @@ class Budget(_message.Message):
 
     @_builtins.property
     def alert_cooldown(self) -> _duration_pb2.Duration:
-        """The shortest time between two alerts that a soft budget is over its limit, 0 s to 31 days. Unset: 24 h. Kept and returned; alerts come with a
-        later version.
-        """
+        """The shortest time between two alerts that a soft budget is over its limit, 0 s to 31 days. Unset: 24 h. 0 s: it is not repeated."""
 
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who is told: `user` (who spent), `leads` (of the team), `admins`, or a channel and an address, such as `slack:#finance` or
-        `email:cto@example.com`. At most 32, each at most 256 characters, none twice. Kept and returned; alerts come with a later version.
+        `email:cto@example.com`. At most 32, each at most 256 characters, none twice. Kept with every alert; that they
+        are sent something comes with a later version.
         """
 
     @_builtins.property
@@ -263,7 +266,9 @@ Global___Each: _TypeAlias = Each  # noqa: Y015
 
 @_typing.final
 class Period(_message.Message):
-    """How a budget recurs. Every window is `[start, end)`; borders are midnights in the budget's time zone."""
+    """How a budget recurs. Every window is `[start, end)`, and where one ends the next begins. Borders are midnights in the budget's time zone (the instant
+    of the change where clocks skip one, the first of two), but for `fixed` and `once`, whose borders are the instants that they name.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -324,13 +329,13 @@ class Period(_message.Message):
 
     @_typing.final
     class Quarterly(_message.Message):
-        """Every three months, from the first day of a month. Not yet accepted: INVALID_ARGUMENT / NOT_YET_ACCEPTED."""
+        """Every three months, from the first day of a month."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
         FIRST_MONTH_FIELD_NUMBER: _builtins.int
         first_month: _builtins.int
-        """The month in which a (fiscal) year begins, 1–12. 0: January."""
+        """The month in which a (fiscal) year begins, 1–12: that month and every third after it begin a window. 0: January."""
         def __init__(
             self,
             *,
@@ -344,7 +349,7 @@ class Period(_message.Message):
 
     @_typing.final
     class Yearly(_message.Message):
-        """Every year. Not yet accepted: INVALID_ARGUMENT / NOT_YET_ACCEPTED."""
+        """Every year."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -353,7 +358,7 @@ class Period(_message.Message):
         month: _builtins.int
         """The month of the first day, 1–12. 0: January."""
         day: _builtins.int
-        """The first day, 1–31; a day that the month does not have means its last day. 0: 1."""
+        """The first day, 1–31; a day that the month does not have means its last day: February 29 is the 28th in most years. 0: 1."""
         def __init__(
             self,
             *,
@@ -368,7 +373,7 @@ class Period(_message.Message):
 
     @_typing.final
     class Fixed(_message.Message):
-        """Every so many seconds, whatever the calendar says. Not yet accepted: INVALID_ARGUMENT / NOT_YET_ACCEPTED."""
+        """Every so many seconds, whatever the calendar says."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -376,11 +381,11 @@ class Period(_message.Message):
         ANCHOR_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def length(self) -> _duration_pb2.Duration:
-            """Length of a window, 60 s to 3,660 days. Required."""
+            """Length of a window, 60 s to 3,660 days, in whole seconds. Required."""
 
         @_builtins.property
         def anchor(self) -> _timestamp_pb2.Timestamp:
-            """An instant at which a window begins, 1970–2199. Unset: 1970-01-01T00:00:00Z."""
+            """An instant at which a window begins, 1970–2199; others follow and precede it. Unset: 1970-01-01T00:00:00Z."""
 
         def __init__(
             self,
@@ -446,15 +451,15 @@ class Period(_message.Message):
 
     @_builtins.property
     def quarterly(self) -> Global___Period.Quarterly:
-        """Every three months. Not yet accepted."""
+        """Every three months."""
 
     @_builtins.property
     def yearly(self) -> Global___Period.Yearly:
-        """Every year. Not yet accepted."""
+        """Every year."""
 
     @_builtins.property
     def fixed(self) -> Global___Period.Fixed:
-        """Every so many seconds. Not yet accepted."""
+        """Every so many seconds."""
 
     @_builtins.property
     def once(self) -> Global___Period.Once:
@@ -665,17 +670,24 @@ class Rollover(_message.Message):
 
     @_typing.final
     class Carry(_message.Message):
-        """It is added to the next window's limit, up to a cap. Not yet accepted: INVALID_ARGUMENT / NOT_YET_ACCEPTED."""
+        """It is added to the next window's limit, up to a cap: min(cap, max(0, limit − moved in − spent − held)), per meter, where the limit has the window's
+        own adjustments and what had been carried into it, and moved in is what ReallocateBudget brought from other budgets. It is worked out once, when
+        the next window is first used, and never revised; unless it is nothing, it is an entry of the ledger (TYPE_ROLLOVER). Windows in which nothing was
+        used are carried through, at most 400 of them; none carries that ended before the budget was made. Switched on in mid-window, what was left
+        of the window before comes at once; switched off, what has been carried stays until the window ends. No limit exceeds 900,000,000,000,000 by it.
+        """
 
         DESCRIPTOR: _descriptor.Descriptor
 
         MAX_PERCENT_FIELD_NUMBER: _builtins.int
         MAX_AMOUNTS_FIELD_NUMBER: _builtins.int
         max_percent: _builtins.int
-        """In percent of the limit, 1–1,000."""
+        """In percent of the budget's limit, or of its override for the value, as it was when the window ended: without adjustments and without what had
+        been carried into it. 1–1,000.
+        """
         @_builtins.property
         def max_amounts(self) -> _types_pb2.Amounts:
-            """In the meters' units. A meter that is not set here carries nothing."""
+            """In the meters' units, each 0–900,000,000,000,000. A meter that is not set here carries nothing; one that the budget does not limit cannot be set."""
 
         def __init__(
             self,
@@ -699,7 +711,7 @@ class Rollover(_message.Message):
 
     @_builtins.property
     def carry(self) -> Global___Rollover.Carry:
-        """It is carried over. Not yet accepted."""
+        """It is carried over. Not for a period that is `once`."""
 
     def __init__(
         self,
@@ -1010,6 +1022,58 @@ class GetBudgetStatusResponse(_message.Message):
 Global___GetBudgetStatusResponse: _TypeAlias = GetBudgetStatusResponse  # noqa: Y015
 
 @_typing.final
+class WatchBudgetStatusRequest(_message.Message):
+    """Request of WatchBudgetStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EACH_VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`organizations/{organization}/budgets/{budget}`."""
+    each_value: _builtins.str
+    """Which value of the budget's `each` dimension, at most 256 characters. Empty: requests that do not have the dimension; for a budget without
+    `each`, the budget.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        each_value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["each_value", b"each_value", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchBudgetStatusRequest: _TypeAlias = WatchBudgetStatusRequest  # noqa: Y015
+
+@_typing.final
+class WatchBudgetStatusResponse(_message.Message):
+    """One message of WatchBudgetStatus."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUSES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.BudgetStatus]:
+        """One per limited meter, ordered by meter."""
+
+    def __init__(
+        self,
+        *,
+        statuses: _abc.Iterable[_types_pb2.BudgetStatus] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchBudgetStatusResponse: _TypeAlias = WatchBudgetStatusResponse  # noqa: Y015
+
+@_typing.final
 class RateLimit(_message.Message):
     """A limit on how fast: at most so many tokens or requests in an interval.
 
@@ -1058,7 +1122,7 @@ class RateLimit(_message.Message):
 
     @_builtins.property
     def interval(self) -> _duration_pb2.Duration:
-        """The interval, 1 s to 31 days, in milliseconds; what is finer is dropped. Unset: 60 s."""
+        """The interval: whole seconds, 1 s to 31 days. Unset: 60 s."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -5,7 +5,9 @@ import warnings
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from quota.v1 import budget_pb2 as quota_dot_v1_dot_budget__pb2
+from quota.v1 import exposure_pb2 as quota_dot_v1_dot_exposure__pb2
 from quota.v1 import model_policy_pb2 as quota_dot_v1_dot_model__policy__pb2
+from quota.v1 import money_pb2 as quota_dot_v1_dot_money__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -78,6 +80,26 @@ class BudgetServiceStub:
                 request_serializer=quota_dot_v1_dot_budget__pb2.GetBudgetStatusRequest.SerializeToString,
                 response_deserializer=quota_dot_v1_dot_budget__pb2.GetBudgetStatusResponse.FromString,
                 _registered_method=True)
+        self.AdjustBudget = channel.unary_unary(
+                '/quota.v1.BudgetService/AdjustBudget',
+                request_serializer=quota_dot_v1_dot_money__pb2.AdjustBudgetRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_money__pb2.AdjustBudgetResponse.FromString,
+                _registered_method=True)
+        self.ReallocateBudget = channel.unary_unary(
+                '/quota.v1.BudgetService/ReallocateBudget',
+                request_serializer=quota_dot_v1_dot_money__pb2.ReallocateBudgetRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_money__pb2.ReallocateBudgetResponse.FromString,
+                _registered_method=True)
+        self.WatchBudgetStatus = channel.unary_stream(
+                '/quota.v1.BudgetService/WatchBudgetStatus',
+                request_serializer=quota_dot_v1_dot_budget__pb2.WatchBudgetStatusRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_budget__pb2.WatchBudgetStatusResponse.FromString,
+                _registered_method=True)
+        self.GetExposure = channel.unary_unary(
+                '/quota.v1.BudgetService/GetExposure',
+                request_serializer=quota_dot_v1_dot_exposure__pb2.GetExposureRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_exposure__pb2.Exposure.FromString,
+                _registered_method=True)
         self.CreateRateLimit = channel.unary_unary(
                 '/quota.v1.BudgetService/CreateRateLimit',
                 request_serializer=quota_dot_v1_dot_budget__pb2.CreateRateLimitRequest.SerializeToString,
@@ -141,12 +163,12 @@ class BudgetServiceServicer:
     """
 
     def CreateBudget(self, request, context):
-        """Creates a budget.
+        """Creates a budget. It acts at once on all replicas. In mid-window it begins with what the ledger has of the window so far, as far as the entries'
+        own subjects and models match; calls that are under way then count only in the budgets that they were authorized under.
 
         Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
         request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names
-        something that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN; INVALID_ARGUMENT / NOT_YET_ACCEPTED: a period or rollover that this version
-        does not offer.
+        something that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,12 +193,12 @@ class BudgetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateBudget(self, request, context):
-        """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas.
+        """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas; that of a
+        period lets the running window end as announced (see Budget.period).
 
         Errors: NOT_FOUND / BUDGET_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
         ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names something
-        that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN; INVALID_ARGUMENT / NOT_YET_ACCEPTED: a period or rollover that this version does not
-        offer.
+        that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,6 +229,60 @@ class BudgetServiceServicer:
 
         A value that has not spent anything yet has a status too, with its limit and nothing spent. Errors: NOT_FOUND / BUDGET_NOT_FOUND;
         INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdjustBudget(self, request, context):
+        """Raises or cuts a budget's limit beside the configured one: in the live window alone or, with `until`, in every window until then.
+
+        It acts at once on all replicas and is an entry of the ledger when the call returns. The budget itself keeps its `limits`: what the live window was
+        given ends with the window, and is part of what rolls over. It is refused where PostgreSQL or Valkey does not answer; nothing is changed then,
+        unless the message says that the change is made and only its entry on its way: the same request_id tells.
+
+        Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
+        meter that the budget does not limit, a resulting limit out of range, an `until` that is over; FAILED_PRECONDITION / BUDGET_DISABLED;
+        FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReallocateBudget(self, request, context):
+        """Moves headroom, what is neither spent nor held, from one budget's live window to another's, in one atomic step: the sum of both limits stays.
+
+        Both budgets are of the same organization and limit every meter that is moved, and their live windows begin and end together. What can be given is
+        measured at the source's limit, whatever its ladder says. The budgets keep their `limits`; what was moved never rolls over. As to replicas, the
+        ledger and what is down: as AdjustBudget.
+
+        Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
+        destination that is the source or of another organization, an amount below 1, a meter that one of them does not limit, a resulting limit out of
+        range; FAILED_PRECONDITION / HEADROOM_MISSING: there is less, and the message says how much; FAILED_PRECONDITION / WINDOWS_DIFFER;
+        FAILED_PRECONDITION / BUDGET_DISABLED; FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with
+        other content.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchBudgetStatus(self, request, context):
+        """Where one budget stands in its current window: now, and again whenever that has changed.
+
+        The first message comes at once, every further one within about a second of the change; of several changes in that time only the last is told.
+        Outside a one-off period there are no statuses. A stream has no end of its own and no deadline but the caller's. It ends with an error: NOT_FOUND
+        / BUDGET_NOT_FOUND: also when the budget is deleted; NOT_FOUND / ORGANIZATION_NOT_FOUND; UNAVAILABLE / SERVER_STOPPING or STORE_UNAVAILABLE, and
+        UNAVAILABLE where the connection ends: watch again. Errors: these; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`;
+        RESOURCE_EXHAUSTED / OVERLOADED: the server has too many streams.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetExposure(self, request, context):
+        """The worst-case bill of the current windows, in one number with its parts.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -346,6 +422,26 @@ def add_BudgetServiceServicer_to_server(servicer, server):
                     servicer.GetBudgetStatus,
                     request_deserializer=quota_dot_v1_dot_budget__pb2.GetBudgetStatusRequest.FromString,
                     response_serializer=quota_dot_v1_dot_budget__pb2.GetBudgetStatusResponse.SerializeToString,
+            ),
+            'AdjustBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdjustBudget,
+                    request_deserializer=quota_dot_v1_dot_money__pb2.AdjustBudgetRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_money__pb2.AdjustBudgetResponse.SerializeToString,
+            ),
+            'ReallocateBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReallocateBudget,
+                    request_deserializer=quota_dot_v1_dot_money__pb2.ReallocateBudgetRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_money__pb2.ReallocateBudgetResponse.SerializeToString,
+            ),
+            'WatchBudgetStatus': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchBudgetStatus,
+                    request_deserializer=quota_dot_v1_dot_budget__pb2.WatchBudgetStatusRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_budget__pb2.WatchBudgetStatusResponse.SerializeToString,
+            ),
+            'GetExposure': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetExposure,
+                    request_deserializer=quota_dot_v1_dot_exposure__pb2.GetExposureRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_exposure__pb2.Exposure.SerializeToString,
             ),
             'CreateRateLimit': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateRateLimit,
@@ -594,6 +690,114 @@ class BudgetService:
             '/quota.v1.BudgetService/GetBudgetStatus',
             quota_dot_v1_dot_budget__pb2.GetBudgetStatusRequest.SerializeToString,
             quota_dot_v1_dot_budget__pb2.GetBudgetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdjustBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/AdjustBudget',
+            quota_dot_v1_dot_money__pb2.AdjustBudgetRequest.SerializeToString,
+            quota_dot_v1_dot_money__pb2.AdjustBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReallocateBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/ReallocateBudget',
+            quota_dot_v1_dot_money__pb2.ReallocateBudgetRequest.SerializeToString,
+            quota_dot_v1_dot_money__pb2.ReallocateBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchBudgetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/quota.v1.BudgetService/WatchBudgetStatus',
+            quota_dot_v1_dot_budget__pb2.WatchBudgetStatusRequest.SerializeToString,
+            quota_dot_v1_dot_budget__pb2.WatchBudgetStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetExposure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.BudgetService/GetExposure',
+            quota_dot_v1_dot_exposure__pb2.GetExposureRequest.SerializeToString,
+            quota_dot_v1_dot_exposure__pb2.Exposure.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,7 +7,9 @@ from collections import abc as _abc
 from google.protobuf import empty_pb2 as _empty_pb2
 from grpc import aio as _aio
 from quota.v1 import budget_pb2 as _budget_pb2
+from quota.v1 import exposure_pb2 as _exposure_pb2
 from quota.v1 import model_policy_pb2 as _model_policy_pb2
+from quota.v1 import money_pb2 as _money_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -43,12 +45,12 @@ class BudgetServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BudgetServiceAsyncStub: ...
     CreateBudget: _grpc.UnaryUnaryMultiCallable[_budget_pb2.CreateBudgetRequest, _budget_pb2.Budget]
-    """Creates a budget.
+    """Creates a budget. It acts at once on all replicas. In mid-window it begins with what the ledger has of the window so far, as far as the entries'
+    own subjects and models match; calls that are under way then count only in the budgets that they were authorized under.
 
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
     request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names
-    something that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN; INVALID_ARGUMENT / NOT_YET_ACCEPTED: a period or rollover that this version
-    does not offer.
+    something that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN.
     """
     GetBudget: _grpc.UnaryUnaryMultiCallable[_budget_pb2.GetBudgetRequest, _budget_pb2.Budget]
     """One budget.
@@ -61,12 +63,12 @@ class BudgetServiceStub:
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
     """
     UpdateBudget: _grpc.UnaryUnaryMultiCallable[_budget_pb2.UpdateBudgetRequest, _budget_pb2.Budget]
-    """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas.
+    """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas; that of a
+    period lets the running window end as announced (see Budget.period).
 
     Errors: NOT_FOUND / BUDGET_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
     ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names something
-    that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN; INVALID_ARGUMENT / NOT_YET_ACCEPTED: a period or rollover that this version does not
-    offer.
+    that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN.
     """
     DeleteBudget: _grpc.UnaryUnaryMultiCallable[_budget_pb2.DeleteBudgetRequest, _empty_pb2.Empty]
     """Deletes a budget. It stops limiting at once; its entries stay in the ledger.
@@ -85,6 +87,44 @@ class BudgetServiceStub:
 
     A value that has not spent anything yet has a status too, with its limit and nothing spent. Errors: NOT_FOUND / BUDGET_NOT_FOUND;
     INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`.
+    """
+    AdjustBudget: _grpc.UnaryUnaryMultiCallable[_money_pb2.AdjustBudgetRequest, _money_pb2.AdjustBudgetResponse]
+    """Raises or cuts a budget's limit beside the configured one: in the live window alone or, with `until`, in every window until then.
+
+    It acts at once on all replicas and is an entry of the ledger when the call returns. The budget itself keeps its `limits`: what the live window was
+    given ends with the window, and is part of what rolls over. It is refused where PostgreSQL or Valkey does not answer; nothing is changed then,
+    unless the message says that the change is made and only its entry on its way: the same request_id tells.
+
+    Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
+    meter that the budget does not limit, a resulting limit out of range, an `until` that is over; FAILED_PRECONDITION / BUDGET_DISABLED;
+    FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content.
+    """
+    ReallocateBudget: _grpc.UnaryUnaryMultiCallable[_money_pb2.ReallocateBudgetRequest, _money_pb2.ReallocateBudgetResponse]
+    """Moves headroom, what is neither spent nor held, from one budget's live window to another's, in one atomic step: the sum of both limits stays.
+
+    Both budgets are of the same organization and limit every meter that is moved, and their live windows begin and end together. What can be given is
+    measured at the source's limit, whatever its ladder says. The budgets keep their `limits`; what was moved never rolls over. As to replicas, the
+    ledger and what is down: as AdjustBudget.
+
+    Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
+    destination that is the source or of another organization, an amount below 1, a meter that one of them does not limit, a resulting limit out of
+    range; FAILED_PRECONDITION / HEADROOM_MISSING: there is less, and the message says how much; FAILED_PRECONDITION / WINDOWS_DIFFER;
+    FAILED_PRECONDITION / BUDGET_DISABLED; FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with
+    other content.
+    """
+    WatchBudgetStatus: _grpc.UnaryStreamMultiCallable[_budget_pb2.WatchBudgetStatusRequest, _budget_pb2.WatchBudgetStatusResponse]
+    """Where one budget stands in its current window: now, and again whenever that has changed.
+
+    The first message comes at once, every further one within about a second of the change; of several changes in that time only the last is told.
+    Outside a one-off period there are no statuses. A stream has no end of its own and no deadline but the caller's. It ends with an error: NOT_FOUND
+    / BUDGET_NOT_FOUND: also when the budget is deleted; NOT_FOUND / ORGANIZATION_NOT_FOUND; UNAVAILABLE / SERVER_STOPPING or STORE_UNAVAILABLE, and
+    UNAVAILABLE where the connection ends: watch again. Errors: these; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`;
+    RESOURCE_EXHAUSTED / OVERLOADED: the server has too many streams.
+    """
+    GetExposure: _grpc.UnaryUnaryMultiCallable[_exposure_pb2.GetExposureRequest, _exposure_pb2.Exposure]
+    """The worst-case bill of the current windows, in one number with its parts.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND.
     """
     CreateRateLimit: _grpc.UnaryUnaryMultiCallable[_budget_pb2.CreateRateLimitRequest, _budget_pb2.RateLimit]
     """Creates a rate limit. It acts at once on all replicas, and what was used before does not count.
@@ -157,12 +197,12 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateBudget: _aio.UnaryUnaryMultiCallable[_budget_pb2.CreateBudgetRequest, _budget_pb2.Budget]  # type: ignore[assignment]
-    """Creates a budget.
+    """Creates a budget. It acts at once on all replicas. In mid-window it begins with what the ledger has of the window so far, as far as the entries'
+    own subjects and models match; calls that are under way then count only in the budgets that they were authorized under.
 
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
     request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names
-    something that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN; INVALID_ARGUMENT / NOT_YET_ACCEPTED: a period or rollover that this version
-    does not offer.
+    something that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN.
     """
     GetBudget: _aio.UnaryUnaryMultiCallable[_budget_pb2.GetBudgetRequest, _budget_pb2.Budget]  # type: ignore[assignment]
     """One budget.
@@ -175,12 +215,12 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
     """
     UpdateBudget: _aio.UnaryUnaryMultiCallable[_budget_pb2.UpdateBudgetRequest, _budget_pb2.Budget]  # type: ignore[assignment]
-    """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas.
+    """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas; that of a
+    period lets the running window end as announced (see Budget.period).
 
     Errors: NOT_FOUND / BUDGET_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
     ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names something
-    that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN; INVALID_ARGUMENT / NOT_YET_ACCEPTED: a period or rollover that this version does not
-    offer.
+    that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN.
     """
     DeleteBudget: _aio.UnaryUnaryMultiCallable[_budget_pb2.DeleteBudgetRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a budget. It stops limiting at once; its entries stay in the ledger.
@@ -199,6 +239,44 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
 
     A value that has not spent anything yet has a status too, with its limit and nothing spent. Errors: NOT_FOUND / BUDGET_NOT_FOUND;
     INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`.
+    """
+    AdjustBudget: _aio.UnaryUnaryMultiCallable[_money_pb2.AdjustBudgetRequest, _money_pb2.AdjustBudgetResponse]  # type: ignore[assignment]
+    """Raises or cuts a budget's limit beside the configured one: in the live window alone or, with `until`, in every window until then.
+
+    It acts at once on all replicas and is an entry of the ledger when the call returns. The budget itself keeps its `limits`: what the live window was
+    given ends with the window, and is part of what rolls over. It is refused where PostgreSQL or Valkey does not answer; nothing is changed then,
+    unless the message says that the change is made and only its entry on its way: the same request_id tells.
+
+    Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
+    meter that the budget does not limit, a resulting limit out of range, an `until` that is over; FAILED_PRECONDITION / BUDGET_DISABLED;
+    FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content.
+    """
+    ReallocateBudget: _aio.UnaryUnaryMultiCallable[_money_pb2.ReallocateBudgetRequest, _money_pb2.ReallocateBudgetResponse]  # type: ignore[assignment]
+    """Moves headroom, what is neither spent nor held, from one budget's live window to another's, in one atomic step: the sum of both limits stays.
+
+    Both budgets are of the same organization and limit every meter that is moved, and their live windows begin and end together. What can be given is
+    measured at the source's limit, whatever its ladder says. The budgets keep their `limits`; what was moved never rolls over. As to replicas, the
+    ledger and what is down: as AdjustBudget.
+
+    Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
+    destination that is the source or of another organization, an amount below 1, a meter that one of them does not limit, a resulting limit out of
+    range; FAILED_PRECONDITION / HEADROOM_MISSING: there is less, and the message says how much; FAILED_PRECONDITION / WINDOWS_DIFFER;
+    FAILED_PRECONDITION / BUDGET_DISABLED; FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with
+    other content.
+    """
+    WatchBudgetStatus: _aio.UnaryStreamMultiCallable[_budget_pb2.WatchBudgetStatusRequest, _budget_pb2.WatchBudgetStatusResponse]  # type: ignore[assignment]
+    """Where one budget stands in its current window: now, and again whenever that has changed.
+
+    The first message comes at once, every further one within about a second of the change; of several changes in that time only the last is told.
+    Outside a one-off period there are no statuses. A stream has no end of its own and no deadline but the caller's. It ends with an error: NOT_FOUND
+    / BUDGET_NOT_FOUND: also when the budget is deleted; NOT_FOUND / ORGANIZATION_NOT_FOUND; UNAVAILABLE / SERVER_STOPPING or STORE_UNAVAILABLE, and
+    UNAVAILABLE where the connection ends: watch again. Errors: these; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`;
+    RESOURCE_EXHAUSTED / OVERLOADED: the server has too many streams.
+    """
+    GetExposure: _aio.UnaryUnaryMultiCallable[_exposure_pb2.GetExposureRequest, _exposure_pb2.Exposure]  # type: ignore[assignment]
+    """The worst-case bill of the current windows, in one number with its parts.
+
+    Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND.
     """
     CreateRateLimit: _aio.UnaryUnaryMultiCallable[_budget_pb2.CreateRateLimitRequest, _budget_pb2.RateLimit]  # type: ignore[assignment]
     """Creates a rate limit. It acts at once on all replicas, and what was used before does not count.
@@ -274,12 +352,12 @@ class BudgetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _budget_pb2.CreateBudgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_budget_pb2.Budget, _abc.Awaitable[_budget_pb2.Budget]]:
-        """Creates a budget.
+        """Creates a budget. It acts at once on all replicas. In mid-window it begins with what the ledger has of the window so far, as far as the entries'
+        own subjects and models match; calls that are under way then count only in the budgets that they were authorized under.
 
         Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
         request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names
-        something that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN; INVALID_ARGUMENT / NOT_YET_ACCEPTED: a period or rollover that this version
-        does not offer.
+        something that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN.
         """
 
     @_abc_1.abstractmethod
@@ -310,12 +388,12 @@ class BudgetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _budget_pb2.UpdateBudgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_budget_pb2.Budget, _abc.Awaitable[_budget_pb2.Budget]]:
-        """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas.
+        """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas; that of a
+        period lets the running window end as announced (see Budget.period).
 
         Errors: NOT_FOUND / BUDGET_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
         ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names something
-        that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN; INVALID_ARGUMENT / NOT_YET_ACCEPTED: a period or rollover that this version does not
-        offer.
+        that does not exist; INVALID_ARGUMENT / TIME_ZONE_UNKNOWN.
         """
 
     @_abc_1.abstractmethod
@@ -352,6 +430,68 @@ class BudgetServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A value that has not spent anything yet has a status too, with its limit and nothing spent. Errors: NOT_FOUND / BUDGET_NOT_FOUND;
         INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`.
+        """
+
+    @_abc_1.abstractmethod
+    def AdjustBudget(
+        self,
+        request: _money_pb2.AdjustBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_money_pb2.AdjustBudgetResponse, _abc.Awaitable[_money_pb2.AdjustBudgetResponse]]:
+        """Raises or cuts a budget's limit beside the configured one: in the live window alone or, with `until`, in every window until then.
+
+        It acts at once on all replicas and is an entry of the ledger when the call returns. The budget itself keeps its `limits`: what the live window was
+        given ends with the window, and is part of what rolls over. It is refused where PostgreSQL or Valkey does not answer; nothing is changed then,
+        unless the message says that the change is made and only its entry on its way: the same request_id tells.
+
+        Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
+        meter that the budget does not limit, a resulting limit out of range, an `until` that is over; FAILED_PRECONDITION / BUDGET_DISABLED;
+        FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content.
+        """
+
+    @_abc_1.abstractmethod
+    def ReallocateBudget(
+        self,
+        request: _money_pb2.ReallocateBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_money_pb2.ReallocateBudgetResponse, _abc.Awaitable[_money_pb2.ReallocateBudgetResponse]]:
+        """Moves headroom, what is neither spent nor held, from one budget's live window to another's, in one atomic step: the sum of both limits stays.
+
+        Both budgets are of the same organization and limit every meter that is moved, and their live windows begin and end together. What can be given is
+        measured at the source's limit, whatever its ladder says. The budgets keep their `limits`; what was moved never rolls over. As to replicas, the
+        ledger and what is down: as AdjustBudget.
+
+        Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
+        destination that is the source or of another organization, an amount below 1, a meter that one of them does not limit, a resulting limit out of
+        range; FAILED_PRECONDITION / HEADROOM_MISSING: there is less, and the message says how much; FAILED_PRECONDITION / WINDOWS_DIFFER;
+        FAILED_PRECONDITION / BUDGET_DISABLED; FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with
+        other content.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchBudgetStatus(
+        self,
+        request: _budget_pb2.WatchBudgetStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_budget_pb2.WatchBudgetStatusResponse], _abc.AsyncIterator[_budget_pb2.WatchBudgetStatusResponse]]:
+        """Where one budget stands in its current window: now, and again whenever that has changed.
+
+        The first message comes at once, every further one within about a second of the change; of several changes in that time only the last is told.
+        Outside a one-off period there are no statuses. A stream has no end of its own and no deadline but the caller's. It ends with an error: NOT_FOUND
+        / BUDGET_NOT_FOUND: also when the budget is deleted; NOT_FOUND / ORGANIZATION_NOT_FOUND; UNAVAILABLE / SERVER_STOPPING or STORE_UNAVAILABLE, and
+        UNAVAILABLE where the connection ends: watch again. Errors: these; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`;
+        RESOURCE_EXHAUSTED / OVERLOADED: the server has too many streams.
+        """
+
+    @_abc_1.abstractmethod
+    def GetExposure(
+        self,
+        request: _exposure_pb2.GetExposureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exposure_pb2.Exposure, _abc.Awaitable[_exposure_pb2.Exposure]]:
+        """The worst-case bill of the current windows, in one number with its parts.
+
+        Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

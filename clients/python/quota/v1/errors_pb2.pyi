@@ -53,7 +53,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 10
     """INVALID_ARGUMENT. A page token is not one that this method gave for the same other fields. Begin again without one."""
     ERROR_REASON_NOT_YET_ACCEPTED: _ErrorReason.ValueType  # 11
-    """INVALID_ARGUMENT. A field has a meaning that this version of the server does not offer yet. `google.rpc.BadRequest` names the field."""
+    """INVALID_ARGUMENT. A field has a meaning that this version of the server does not offer yet. `google.rpc.BadRequest` names the field. There is no
+    such field at present.
+    """
     ERROR_REASON_ORGANIZATION_NOT_FOUND: _ErrorReason.ValueType  # 21
     """NOT_FOUND. The organization does not exist, or the caller may not see it."""
     ERROR_REASON_BUDGET_NOT_FOUND: _ErrorReason.ValueType  # 22
@@ -78,12 +80,24 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The resource has changed since it was read. Read it again and repeat the change."""
     ERROR_REASON_RESOURCE_IN_USE: _ErrorReason.ValueType  # 43
     """FAILED_PRECONDITION. Something else still refers to the resource, so that it cannot be deleted."""
+    ERROR_REASON_HEADROOM_MISSING: _ErrorReason.ValueType  # 44
+    """FAILED_PRECONDITION. The source of a reallocation has less left than was to be moved, what is spent and held taken off. Nothing was moved; the
+    message says how much there is.
+    """
+    ERROR_REASON_WINDOWS_DIFFER: _ErrorReason.ValueType  # 45
+    """FAILED_PRECONDITION. The live windows of the two budgets of a reallocation do not begin and end together."""
+    ERROR_REASON_NO_LIVE_WINDOW: _ErrorReason.ValueType  # 46
+    """FAILED_PRECONDITION. The budget has no window now: its one-off period has ended or has not begun."""
+    ERROR_REASON_BUDGET_DISABLED: _ErrorReason.ValueType  # 47
+    """FAILED_PRECONDITION. The budget is disabled: it limits nothing, so that there is no limit to change and nothing to give away. Enable it first."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 51
     """RESOURCE_EXHAUSTED. The server sheds load; nothing was done. Repeat the call after a while. It is never about a budget."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 61
     """UNAVAILABLE. A store did not answer. Repeat the call, with the same idempotency key or request_id."""
     ERROR_REASON_RESERVATION_UNKNOWN: _ErrorReason.ValueType  # 62
     """UNAVAILABLE. The reservation was not found, but a store that might know it did not answer. Repeat the call."""
+    ERROR_REASON_SERVER_STOPPING: _ErrorReason.ValueType  # 63
+    """UNAVAILABLE. The server stops and ends its streams. Watch again: another server answers."""
     ERROR_REASON_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 71
     """DEADLINE_EXCEEDED. The caller's deadline left too little time to begin; nothing was done."""
     ERROR_REASON_DEADLINE_PASSED: _ErrorReason.ValueType  # 72
@@ -133,7 +147,9 @@ ERROR_REASON_TIME_ZONE_UNKNOWN: ErrorReason.ValueType  # 9
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT. A page token is not one that this method gave for the same other fields. Begin again without one."""
 ERROR_REASON_NOT_YET_ACCEPTED: ErrorReason.ValueType  # 11
-"""INVALID_ARGUMENT. A field has a meaning that this version of the server does not offer yet. `google.rpc.BadRequest` names the field."""
+"""INVALID_ARGUMENT. A field has a meaning that this version of the server does not offer yet. `google.rpc.BadRequest` names the field. There is no
+such field at present.
+"""
 ERROR_REASON_ORGANIZATION_NOT_FOUND: ErrorReason.ValueType  # 21
 """NOT_FOUND. The organization does not exist, or the caller may not see it."""
 ERROR_REASON_BUDGET_NOT_FOUND: ErrorReason.ValueType  # 22
@@ -158,12 +174,24 @@ ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 42
 """FAILED_PRECONDITION. The resource has changed since it was read. Read it again and repeat the change."""
 ERROR_REASON_RESOURCE_IN_USE: ErrorReason.ValueType  # 43
 """FAILED_PRECONDITION. Something else still refers to the resource, so that it cannot be deleted."""
+ERROR_REASON_HEADROOM_MISSING: ErrorReason.ValueType  # 44
+"""FAILED_PRECONDITION. The source of a reallocation has less left than was to be moved, what is spent and held taken off. Nothing was moved; the
+message says how much there is.
+"""
+ERROR_REASON_WINDOWS_DIFFER: ErrorReason.ValueType  # 45
+"""FAILED_PRECONDITION. The live windows of the two budgets of a reallocation do not begin and end together."""
+ERROR_REASON_NO_LIVE_WINDOW: ErrorReason.ValueType  # 46
+"""FAILED_PRECONDITION. The budget has no window now: its one-off period has ended or has not begun."""
+ERROR_REASON_BUDGET_DISABLED: ErrorReason.ValueType  # 47
+"""FAILED_PRECONDITION. The budget is disabled: it limits nothing, so that there is no limit to change and nothing to give away. Enable it first."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 51
 """RESOURCE_EXHAUSTED. The server sheds load; nothing was done. Repeat the call after a while. It is never about a budget."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 61
 """UNAVAILABLE. A store did not answer. Repeat the call, with the same idempotency key or request_id."""
 ERROR_REASON_RESERVATION_UNKNOWN: ErrorReason.ValueType  # 62
 """UNAVAILABLE. The reservation was not found, but a store that might know it did not answer. Repeat the call."""
+ERROR_REASON_SERVER_STOPPING: ErrorReason.ValueType  # 63
+"""UNAVAILABLE. The server stops and ends its streams. Watch again: another server answers."""
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 71
 """DEADLINE_EXCEEDED. The caller's deadline left too little time to begin; nothing was done."""
 ERROR_REASON_DEADLINE_PASSED: ErrorReason.ValueType  # 72
