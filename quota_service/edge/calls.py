@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
@@ -54,12 +54,14 @@ class Observer(Protocol):
 class CallSettings:
     """`deadline_s` is for calls without a deadline; those that leave less than `deadline_min_s` are refused.
 
-    More than `in_flight_max` calls at a time are refused. Without an `observer` nothing is measured.
+    More than `in_flight_max` calls of a method at a time are refused, and more than `streams_max` streams.
+    Without an `observer` nothing is measured.
     """
 
     deadline_s: float = 30.0
     deadline_min_s: float = 0.001
     in_flight_max: int = 4_096
+    streams_max: int = 1_000
     observer: Observer | None = None
 
 
@@ -82,8 +84,12 @@ class Call:
         return self._request_id
 
 
-Handler = Callable[[Call], Awaitable[Message]]
+Answer = Message | None
+"""What a call is answered with; `None`: it is a stream, and has written its messages itself."""
+
+Handler = Callable[[Call], Awaitable[Answer]]
 Layer = Callable[[Handler, CallSettings], Handler]
+GrpcMethod = Callable[[bytes, Context], Awaitable[Answer]]
 
 
 def sent_request_id(context: Context) -> str:
@@ -97,7 +103,7 @@ def sent_request_id(context: Context) -> str:
 def guarded(handler: Handler, _: CallSettings) -> Handler:
     """No text of an exception leaves: whatever nobody expected is logged, and answered as INTERNAL."""
 
-    async def guard(call: Call) -> Message:
+    async def guard(call: Call) -> Answer:
         try:
             return await handler(call)
         except AbortError:
@@ -119,7 +125,7 @@ def guarded(handler: Handler, _: CallSettings) -> Handler:
 def identified(handler: Handler, _: CallSettings) -> Handler:
     """Returns the request id that a caller sent. Who sent none gets one with errors only: it takes time."""
 
-    async def identify(call: Call) -> Message:
+    async def identify(call: Call) -> Answer:
         sent = sent_request_id(call.context)
         if sent:
             call.context.set_trailing_metadata(((REQUEST_ID, sent),))
@@ -134,7 +140,7 @@ def observed(handler: Handler, settings: CallSettings) -> Handler:
     if observer is None:
         return handler
 
-    async def observe(call: Call) -> Message:
+    async def observe(call: Call) -> Answer:
         begun = time.perf_counter()
         code = grpc.StatusCode.INTERNAL  # what the guard makes of everything else
         try:
@@ -156,7 +162,7 @@ def observed(handler: Handler, settings: CallSettings) -> Handler:
 def translated(handler: Handler, _: CallSettings) -> Handler:
     """Errors that are meant for callers are answered with their status and reason."""
 
-    async def translate(call: Call) -> Message:
+    async def translate(call: Call) -> Answer:
         try:
             return await handler(call)
         except QuotaError as error:
@@ -169,7 +175,7 @@ def shed(handler: Handler, settings: CallSettings) -> Handler:
     """More calls than the server can serve in time are refused at once. Each method is counted alone."""
     in_flight = 0
 
-    async def count(call: Call) -> Message:
+    async def count(call: Call) -> Answer:
         nonlocal in_flight
         if in_flight >= settings.in_flight_max:
             raise Overloaded("The server has too many calls under way; nothing was done.")
@@ -185,7 +191,7 @@ def shed(handler: Handler, settings: CallSettings) -> Handler:
 def timed(handler: Handler, settings: CallSettings) -> Handler:
     """Gives calls without a deadline one of the server's own. gRPC itself ends those that have one."""
 
-    async def limit(call: Call) -> Message:
+    async def limit(call: Call) -> Answer:
         remaining: float | None = call.context.time_remaining()
         if remaining is not None:
             if remaining < settings.deadline_min_s:
@@ -213,33 +219,37 @@ LAYERS: tuple[Layer, ...] = (
 
 def surrounded(
     method: Method, function: Callable[[Any, Context], Awaitable[Message]], settings: CallSettings
-) -> Callable[[bytes, Context], Awaitable[Message]]:
+) -> GrpcMethod:
     """A servicer's method with all layers around it, for gRPC to call with undecoded requests."""
-    handler = _decoded(method, function)
-    for layer in reversed(LAYERS):
+
+    async def answer(call: Call) -> Answer:
+        return await function(decoded(call), call.context)
+
+    return layered(method, answer, LAYERS, settings)
+
+
+def layered(method: Method, handler: Handler, layers: Sequence[Layer], settings: CallSettings) -> GrpcMethod:
+    """A method's handler with layers around it, the outermost first."""
+    for layer in reversed(layers):
         handler = layer(handler, settings)
 
-    async def handle(raw: bytes, context: Context) -> Message:
+    async def handle(raw: bytes, context: Context) -> Answer:
         return await handler(Call(method, raw, context))
 
     return handle
 
 
-def _decoded(method: Method, function: Callable[[Any, Context], Awaitable[Message]]) -> Handler:
-    """Decoded here and not by gRPC, whose answer to garbage would be a fault of the server."""
-    parse = method.request.FromString
-
-    async def decode(call: Call) -> Message:
-        try:
-            request = parse(call.raw)
-        except DecodeError:
-            raise InvalidRequest(
-                FieldProblem("", f"the request is not a {method.request.DESCRIPTOR.full_name}")
-            ) from None
-        validate(request)
-        return await function(request, call.context)
-
-    return decode
+def decoded(call: Call) -> Message:
+    """The request, valid. Decoded here and not by gRPC, whose answer to garbage would be a fault of the
+    server. Raises InvalidRequest.
+    """
+    kind = call.method.request
+    try:
+        request = kind.FromString(call.raw)
+    except DecodeError:
+        raise InvalidRequest(FieldProblem("", f"the request is not a {kind.DESCRIPTOR.full_name}")) from None
+    validate(request)
+    return request
 
 
 async def _abort(call: Call, error: QuotaError) -> Message:

@@ -43,6 +43,10 @@ class DeadlinePassed(QuotaError):
     """The server did not finish in the time that it gives a call without a deadline."""
 
 
+class ServerStopping(QuotaError):
+    """The server stops: what has no end of its own is ended."""
+
+
 class Answer(NamedTuple):
     """How an error is told."""
 
@@ -63,7 +67,6 @@ ANSWERS: Mapping[type[QuotaError], Answer] = {
     errors.TimeInFuture: Answer(StatusCode.INVALID_ARGUMENT, errors_pb2.ERROR_REASON_TIME_IN_FUTURE),
     errors.TimeZoneUnknown: Answer(StatusCode.INVALID_ARGUMENT, errors_pb2.ERROR_REASON_TIME_ZONE_UNKNOWN),
     errors.PageTokenInvalid: Answer(StatusCode.INVALID_ARGUMENT, errors_pb2.ERROR_REASON_PAGE_TOKEN_INVALID),
-    errors.NotYetAccepted: Answer(StatusCode.INVALID_ARGUMENT, errors_pb2.ERROR_REASON_NOT_YET_ACCEPTED),
     errors.OrganizationNotFound: Answer(StatusCode.NOT_FOUND, errors_pb2.ERROR_REASON_ORGANIZATION_NOT_FOUND),
     errors.BudgetNotFound: Answer(StatusCode.NOT_FOUND, errors_pb2.ERROR_REASON_BUDGET_NOT_FOUND),
     errors.ReservationNotFound: Answer(StatusCode.NOT_FOUND, errors_pb2.ERROR_REASON_RESERVATION_NOT_FOUND),
@@ -77,9 +80,14 @@ ANSWERS: Mapping[type[QuotaError], Answer] = {
     ),
     errors.EtagMismatch: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_ETAG_MISMATCH),
     errors.ResourceInUse: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_RESOURCE_IN_USE),
+    errors.HeadroomMissing: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_HEADROOM_MISSING),
+    errors.WindowsDiffer: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_WINDOWS_DIFFER),
+    errors.NoLiveWindow: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_NO_LIVE_WINDOW),
+    errors.BudgetDisabled: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_BUDGET_DISABLED),
     errors.Overloaded: Answer(StatusCode.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_OVERLOADED),
     errors.StoreUnavailable: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE),
     errors.ReservationUnknown: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_RESERVATION_UNKNOWN),
+    ServerStopping: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_SERVER_STOPPING),
     errors.DeadlineTooShort: Answer(StatusCode.DEADLINE_EXCEEDED, errors_pb2.ERROR_REASON_DEADLINE_TOO_SHORT),
     DeadlinePassed: Answer(StatusCode.DEADLINE_EXCEEDED, errors_pb2.ERROR_REASON_DEADLINE_PASSED),
     InternalFault: Answer(StatusCode.INTERNAL, errors_pb2.ERROR_REASON_INTERNAL),

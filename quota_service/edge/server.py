@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, quota_pb2, report_pb2
+from quota.v1 import alert_pb2, budget_pb2, catalog_pb2, directory_pb2, quota_pb2, report_pb2
+from quota.v1.alert_pb2_grpc import AlertServiceServicer
 from quota.v1.budget_pb2_grpc import BudgetServiceServicer
 from quota.v1.catalog_pb2_grpc import CatalogServiceServicer
 from quota.v1.directory_pb2_grpc import DirectoryServiceServicer
@@ -20,6 +21,7 @@ from quota.v1.quota_pb2_grpc import QuotaServiceServicer
 from quota.v1.report_pb2_grpc import ReportServiceServicer
 from quota_service.edge import reflection
 from quota_service.edge.calls import CallSettings, Method, surrounded
+from quota_service.edge.streams import Streams
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -47,6 +49,7 @@ class Services:
     directory: DirectoryServiceServicer
     catalog: CatalogServiceServicer
     reports: ReportServiceServicer
+    alerts: AlertServiceServicer
 
     def by_descriptor(self) -> tuple[tuple[ServiceDescriptor, object], ...]:
         """Each service of the contract, and what serves it."""
@@ -56,6 +59,7 @@ class Services:
             (directory_pb2.DESCRIPTOR.services_by_name["DirectoryService"], self.directory),
             (catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"], self.catalog),
             (report_pb2.DESCRIPTOR.services_by_name["ReportService"], self.reports),
+            (alert_pb2.DESCRIPTOR.services_by_name["AlertService"], self.alerts),
         )
 
 
@@ -72,11 +76,16 @@ class Server:
     """A server that tells its health and stops gently."""
 
     def __init__(
-        self, server: grpc.aio.Server, health_servicer: health.aio.HealthServicer, services: Iterable[str]
+        self,
+        server: grpc.aio.Server,
+        health_servicer: health.aio.HealthServicer,
+        services: Iterable[str],
+        streams: Streams,
     ) -> None:
         self._server = server
         self._health = health_servicer
         self._services = ("", *services)
+        self._streams = streams
 
     def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Opens a port before the start and returns its number; plaintext without credentials.
@@ -98,9 +107,13 @@ class Server:
             await self._health.set(service, SERVING if serving else NOT_SERVING)
 
     async def shutdown(self, *, drain_s: float, grace_s: float) -> None:
-        """Says NOT_SERVING, serves on for `drain_s` until nobody comes, lets calls finish for `grace_s`."""
+        """Says NOT_SERVING, serves on for `drain_s` until nobody comes, lets calls finish for `grace_s`.
+
+        Streams would never finish: they end when nobody is sent here any more.
+        """
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(drain_s)
+        self._streams.end()
         await self._server.stop(grace_s)
 
 
@@ -109,28 +122,45 @@ def build_server(services: Services, settings: ServerSettings | None = None) -> 
     settings = settings or ServerSettings()
     options = [*_OPTIONS.items(), ("grpc.so_reuseport", int(settings.reuse_port))]
     server = grpc.aio.server(options=options)
-    names = []
+    names, streams = [], Streams()
     for descriptor, servicer in services.by_descriptor():
-        register(server, descriptor, servicer, settings.calls)
+        register(server, descriptor, servicer, settings.calls, streams)
         names.append(descriptor.full_name)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     if settings.reflection:
         files = [descriptor.file for descriptor, _ in services.by_descriptor()]
         reflection.enable(server, (*names, health.SERVICE_NAME), (*files, health_pb2.DESCRIPTOR))
-    return Server(server, health_servicer, names)
+    return Server(server, health_servicer, names, streams)
 
 
 def register(
-    server: grpc.aio.Server, service: ServiceDescriptor, servicer: object, settings: CallSettings
+    server: grpc.aio.Server,
+    service: ServiceDescriptor,
+    servicer: object,
+    settings: CallSettings,
+    streams: Streams | None = None,
 ) -> None:
     """Adds every method of a service to a server, each with all layers around it."""
-    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
-    for method in service.methods:
-        described = Method(f"{service.full_name}/{method.name}", GetMessageClass(method.input_type))
-        handlers[method.name] = grpc.unary_unary_rpc_method_handler(
-            surrounded(described, getattr(servicer, method.name), settings),
-            response_serializer=GetMessageClass(method.output_type).SerializeToString,
-        )
+    streams = streams or Streams()
+    handlers = {
+        method.name: _handler(method, getattr(servicer, method.name), settings, streams)
+        for method in service.methods
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
     server.add_registered_method_handlers(service.full_name, handlers)
+
+
+def _handler(
+    method: MethodDescriptor, function: Any, settings: CallSettings, streams: Streams
+) -> grpc.RpcMethodHandler[Any, Any]:
+    described = Method(
+        f"{method.containing_service.full_name}/{method.name}", GetMessageClass(method.input_type)
+    )
+    serialize = GetMessageClass(method.output_type).SerializeToString
+    if method.server_streaming:
+        stream = streams.surrounded(described, function, settings)
+        return grpc.unary_stream_rpc_method_handler(stream, response_serializer=serialize)
+    return grpc.unary_unary_rpc_method_handler(
+        surrounded(described, function, settings), response_serializer=serialize
+    )
