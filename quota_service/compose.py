@@ -17,7 +17,9 @@ from quota_service.application.administration import changes, shared_catalogue
 from quota_service.application.administration.budgets import Budgets
 from quota_service.application.administration.catalogue import Catalogue
 from quota_service.application.administration.directory import directory
+from quota_service.application.administration.model_policies import ModelPolicies
 from quota_service.application.administration.organizations import Organizations
+from quota_service.application.administration.rate_limits import RateLimits
 from quota_service.application.administration.references import ScopeReferences
 from quota_service.application.authorization import Authorization
 from quota_service.application.configurations import Configurations
@@ -176,11 +178,14 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Par
     )
     administration = changes.Changes(store, holds)
     shared = shared_catalogue.SharedCatalogue(configurations.fresh, aliases)
-    organizations = Organizations(administration)
+    references, organizations = ScopeReferences(shared), Organizations(administration)
     services = Services(
         quota=QuotaServicer(use_cases),
         budgets=BudgetServicer(
-            Budgets(administration, ScopeReferences(shared)), Statuses(configurations, holds)
+            Budgets(administration, references),
+            Statuses(configurations, holds),
+            RateLimits(administration, references),
+            ModelPolicies(administration, references),
         ),
         directory=DirectoryServicer(organizations, directory(administration)),
         catalog=CatalogServicer(Catalogue(administration, shared)),

@@ -8,8 +8,9 @@ from google.protobuf.empty_pb2 import Empty
 
 from quota.v1 import budget_pb2 as pb
 from quota.v1 import types_pb2
-from quota.v1.budget_pb2_grpc import BudgetServiceServicer
 from quota_service.application.administration.budgets import Budgets
+from quota_service.application.administration.model_policies import ModelPolicies
+from quota_service.application.administration.rate_limits import RateLimits
 from quota_service.application.statuses import Status, Statuses
 from quota_service.domain.budget import Mode
 from quota_service.edge import names
@@ -18,12 +19,16 @@ from quota_service.edge.collection import Collection
 from quota_service.edge.convert.budget import budget, budget_of
 from quota_service.edge.convert.statuses import budget_statuses
 from quota_service.edge.convert.subject import subject_of
+from quota_service.edge.limits import LimitMethods
 
 
-class BudgetServicer(BudgetServiceServicer):
+class BudgetServicer(LimitMethods):
     """Every method answers as the contract says; errors are raised and translated around it."""
 
-    def __init__(self, budgets: Budgets, statuses: Statuses) -> None:
+    def __init__(
+        self, budgets: Budgets, statuses: Statuses, rate_limits: RateLimits, model_policies: ModelPolicies
+    ) -> None:
+        super().__init__(rate_limits, model_policies)
         self._budgets = Collection(
             resources=budgets, collection=names.BUDGETS, field="budget", encode=budget, decode=budget_of
         )

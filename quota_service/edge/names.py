@@ -10,6 +10,8 @@ USERS = "users"
 API_KEYS = "apiKeys"
 PROJECTS = "projects"
 BUDGETS = "budgets"
+RATE_LIMITS = "rateLimits"
+MODEL_POLICIES = "modelPolicies"
 RESERVATIONS = "reservations"
 LEDGER_ENTRIES = "ledgerEntries"
 

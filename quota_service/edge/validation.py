@@ -13,6 +13,7 @@ _PATTERNS = {
     "[A-Za-z0-9][A-Za-z0-9._@+|:-]{0,127}": f"must be 1–128 {_CHARACTERS}",
     "[A-Za-z0-9][A-Za-z0-9._@+|:-]{0,63}": f"must be 1–64 {_CHARACTERS}",
     "[A-Za-z0-9][A-Za-z0-9_+/-]{0,63}": "must be an IANA time zone, such as Europe/Berlin",
+    "[!-.0-~]{1,64}/[!-~]{1,256}": "must be provider/model, or provider/* for all its models",
     "[!-~]*": "must be printable ASCII without spaces",
     "[^\\x00-\\x1F\\x7F]*": "must not have control characters",
     "https?://[!-~]+": "must be an http or https URL",

@@ -19,7 +19,9 @@ from quota_service.application.administration.budgets import Budgets
 from quota_service.application.administration.catalogue import Catalogue
 from quota_service.application.administration.changes import Changes, VersionPublisher
 from quota_service.application.administration.directory import directory
+from quota_service.application.administration.model_policies import ModelPolicies
 from quota_service.application.administration.organizations import Organizations
+from quota_service.application.administration.rate_limits import RateLimits
 from quota_service.application.administration.references import ScopeReferences
 from quota_service.application.administration.shared_catalogue import SharedCatalogue
 from quota_service.application.configurations import Configurations
@@ -121,10 +123,15 @@ def _server(
     configurations = Configurations(store, aliases)
     changes, shared = Changes(store, publisher), SharedCatalogue(configurations.fresh, aliases)
     organizations = Organizations(changes)
-    budgets = Budgets(changes, ScopeReferences(shared))
+    references = ScopeReferences(shared)
     services = Services(
         quota=QuotaServiceServicer(),  # type: ignore[abstract]  # answers nothing
-        budgets=BudgetServicer(budgets, Statuses(configurations, holds)),
+        budgets=BudgetServicer(
+            Budgets(changes, references),
+            Statuses(configurations, holds),
+            RateLimits(changes, references),
+            ModelPolicies(changes, references),
+        ),
         directory=DirectoryServicer(organizations, directory(changes)),
         catalog=CatalogServicer(Catalogue(changes, shared)),
         reports=ReportServicer(organizations, ledger),

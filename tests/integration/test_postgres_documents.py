@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_service.domain.amounts import Limits
+from quota_service.domain.amounts import Limits, Meter
 from quota_service.domain.budget import (
     Block,
     Budget,
@@ -19,8 +19,10 @@ from quota_service.domain.budget import (
     Notify,
     Restrict,
 )
+from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.period import Daily, Monthly, Once, Weekly
 from quota_service.domain.pricing import DatedRate, Model
+from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.scope import Each, Scope
 from quota_service.domain.subject import ApiKey, Dimension, Organization, Project, Team, User
 from quota_service.stores.postgres import documents
@@ -47,6 +49,24 @@ RESOURCES: tuple[documents.Resource, ...] = (
             LadderStep(at_percent=90, action=Downgrade(provider="openai", model="mini")),
             LadderStep(at_percent=100, action=Block()),
         ),
+    ),
+    RateLimit(
+        id="r1",
+        display_name="R",
+        scope=Scope(provider="openai", each=Each(dimension=Dimension.USER)),
+        meter=Meter.TOKENS,
+        limit=90_000,
+        interval_ms=1_000,
+        burst=5,
+        disabled=True,
+    ),
+    ModelPolicy(
+        id="m1",
+        display_name="M",
+        team="core",
+        allowed_tiers=(1, 2),
+        allowed_models=(("openai", "mini"), ("internal", "*")),
+        disabled=True,
     ),
     GPT,
 )
@@ -92,11 +112,30 @@ budgets = st.builds(
 )
 
 
+rate_limits = st.builds(RateLimit, scope=st.builds(Scope, each=st.none() | st.builds(Each)))
+
+
+model_policies = st.builds(
+    ModelPolicy,
+    allowed_tiers=st.lists(st.integers(0, 1_000), max_size=2).map(tuple),
+    allowed_models=st.lists(st.tuples(st.text(), st.text()), max_size=2).map(tuple),
+)
+
+
 models = st.builds(Model, prices=st.lists(st.builds(DatedRate), max_size=2).map(tuple))
 
 
 @given(
-    value=st.one_of(st.builds(Team), st.builds(User), st.builds(ApiKey), st.builds(Project), budgets, models)
+    value=st.one_of(
+        st.builds(Team),
+        st.builds(User),
+        st.builds(ApiKey),
+        st.builds(Project),
+        budgets,
+        rate_limits,
+        model_policies,
+        models,
+    )
 )
 def test_documents_keep_every_resource(value: documents.Resource) -> None:
     assert documents.decode(type(value), documents.encode(value)) == value

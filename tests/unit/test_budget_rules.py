@@ -17,11 +17,12 @@ from quota_service.domain.budget import (
     Notify,
     Restrict,
 )
-from quota_service.domain.budget_rules import Reference, faults, references
+from quota_service.domain.budget_rules import faults, references
 from quota_service.domain.errors import InvalidRequest, ReferenceUnknown, TimeZoneUnknown
 from quota_service.domain.faults import Fault, did_you_mean, refuse
 from quota_service.domain.period import Monthly, Once, Weekly
 from quota_service.domain.scope import Each, Scope
+from quota_service.domain.scope_rules import Reference
 from quota_service.domain.subject import Dimension
 
 GOOD = Budget(

@@ -45,7 +45,7 @@ def test_the_example_has_everything_that_it_shows() -> None:
         if isinstance(item.message, budget_pb2.Budget)
     }
     assert problems.errors == []
-    assert [kinds.count(kind) for kind in Kind] == [1, 3, 6, 2, 4, 1, 8]
+    assert [kinds.count(kind) for kind in Kind] == [1, 3, 6, 2, 4, 1, 0, 0, 8]
     assert modes == {types_pb2.MODE_MONITOR, types_pb2.MODE_SOFT, types_pb2.MODE_HARD}
 
 

@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, report_pb2, types_pb2
 from quota_service.application.ports import LedgerRow, Stored
 from quota_service.application.statuses import Status
-from quota_service.domain.amounts import Amounts, Limits
+from quota_service.domain.amounts import Amounts, Limits, Meter
 from quota_service.domain.budget import (
     Block,
     Budget,
@@ -25,12 +25,14 @@ from quota_service.domain.budget import (
 from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import InvalidRequest, NotYetAccepted
 from quota_service.domain.ledger import Entry, EntryType
+from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.period import Daily, Monthly, Once, Period, Weekly
 from quota_service.domain.pricing import DatedRate, Model, Rate, Usage
+from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.scope import Each, Scope
 from quota_service.domain.subject import ApiKey, Dimension, Organization, Project, Subject, Team, User
-from quota_service.edge.convert import budget, catalog, directory, ledger, times
+from quota_service.edge.convert import budget, catalog, directory, ledger, model_policy, ratelimit, times
 from quota_service.edge.convert.statuses import budget_statuses
 from quota_service.edge.convert.subject import subject, subject_of
 
@@ -182,6 +184,42 @@ def test_cached_and_written_input_cost_as_input_unless_said_otherwise() -> None:
     price = catalog_pb2.ModelPrice(input_pico_usd_per_token=5, cached_input_pico_usd_per_token=0)
     (dated,) = catalog.model_of(catalog_pb2.Model(prices=[price])).prices
     assert dated == DatedRate(0, Rate(0, 5, 0, 5, 0))
+
+
+def test_a_rate_limit_survives() -> None:
+    value = RateLimit(
+        id="r",
+        display_name="R",
+        scope=BUDGET.scope,
+        meter=Meter.TOKENS,
+        limit=90_000,
+        interval_ms=2_000,
+        burst=7,
+        disabled=True,
+    )
+    message = ratelimit.rate_limit("acme", stored(value))  # type: ignore[arg-type]
+    assert (message.name, message.meter) == ("organizations/acme/rateLimits/r", types_pb2.METER_TOKENS)
+    assert ratelimit.rate_limit_of(message, "acme", "r") == value
+    message.ClearField("interval")
+    assert ratelimit.rate_limit_of(message, "acme", "r").interval_ms == 60_000
+    message.scope.organization = "globex"
+    with pytest.raises(InvalidRequest, match=r"rate_limit\.scope\.organization: the rate limit belongs"):
+        ratelimit.rate_limit_of(message, "acme", "r")
+
+
+def test_a_model_policy_survives() -> None:
+    value = ModelPolicy(
+        id="p",
+        display_name="P",
+        team="core",
+        allowed_tiers=(2, 0),
+        allowed_models=(("openai", "gpt-4o"), ("hub", "meta/llama"), ("internal", "*")),
+        disabled=True,
+    )
+    message = model_policy.model_policy("acme", stored(value))  # type: ignore[arg-type]
+    assert message.name == "organizations/acme/modelPolicies/p"
+    assert list(message.allowed_models) == ["openai/gpt-4o", "hub/meta/llama", "internal/*"]
+    assert model_policy.model_policy_of(message, "acme", "p") == value
 
 
 def test_a_subject_survives_and_its_tags_are_sorted() -> None:

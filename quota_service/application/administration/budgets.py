@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from quota_service.application.administration.changes import Changes
+from quota_service.application.administration.ladders import ladder_faults
 from quota_service.application.administration.references import ScopeReferences
 from quota_service.application.administration.resources import Resources
 from quota_service.application.ports import Change
@@ -34,7 +35,10 @@ class Budgets(Resources[Budget]):
         """The budget with the organization's time zone where it has none."""
         budget = value if value.time_zone else replace(value, time_zone=change.organization.value.time_zone)
         faults = budget_rules.faults(budget)
-        refuse((*faults, *await self._references.faults(change, budget)), "budget.")
+        named = await self._references.faults(change, budget_rules.references(budget))
+        stored = await change.get(Budget, budget.id)
+        ladder = await ladder_faults(change, budget, stored, self._references)
+        refuse((*faults, *named, *ladder), "budget.")
         return budget
 
     async def referrers(self, change: Change, id_: str) -> Sequence[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from quota_service.application.administration.changes import Changes, require_etag, require_unused
+from quota_service.application.administration.references import scope_referrers
 from quota_service.application.administration.shared_catalogue import SharedCatalogue
 from quota_service.application.ports import Change, Page, Stored
 from quota_service.domain import model_rules
-from quota_service.domain.budget import Budget, Downgrade
+from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import ModelKey
 from quota_service.domain.errors import NotFound
 from quota_service.domain.faults import refuse
+from quota_service.domain.ladder_rules import diversions
+from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
 
 PAGE = 1_000
@@ -108,10 +111,17 @@ def _imported(entry: Model) -> Stored[Model]:
 
 
 async def _referrers(change: Change, provider: str, model: str) -> list[str]:
-    return [f"budgets/{budget.id}" for budget in await change.all(Budget) if _names(budget, provider, model)]
-
-
-def _names(budget: Budget, provider: str, model: str) -> bool:
-    scope = budget.scope
-    diverts = any(step.action == Downgrade(provider=provider, model=model) for step in budget.ladder)
-    return diverts or (scope.model == model and scope.provider in ("", provider))
+    scoped = await scope_referrers(
+        change, lambda scope: scope.model == model and scope.provider in ("", provider)
+    )
+    diverting = [
+        f"budgets/{budget.id}"
+        for budget in await change.all(Budget)
+        if (provider, model) in diversions(budget).values()
+    ]
+    policies = [
+        f"modelPolicies/{policy.id}"
+        for policy in await change.all(ModelPolicy)
+        if (provider, model) in policy.allowed_models
+    ]
+    return sorted({*scoped, *diverting, *policies})

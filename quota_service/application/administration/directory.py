@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quota_service.application.administration.changes import Changes
-from quota_service.application.administration.references import existence_faults
+from quota_service.application.administration.references import existence_faults, scope_referrers
 from quota_service.application.administration.resources import Resources, refuse_repeats
 from quota_service.application.ports import Change
-from quota_service.domain.budget import Budget
 from quota_service.domain.errors import FieldProblem, InvalidRequest
 from quota_service.domain.faults import refuse
+from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.subject import ApiKey, Project, Team, User
 
 
@@ -29,8 +29,10 @@ class Teams(Resources[Team]):
     async def referrers(self, change: Change, id_: str) -> Sequence[str]:
         users = [f"users/{user.id}" for user in await change.all(User) if id_ in user.teams]
         keys = [f"apiKeys/{key.id}" for key in await change.all(ApiKey) if key.team == id_]
-        budgets = [f"budgets/{budget.id}" for budget in await change.all(Budget) if budget.scope.team == id_]
-        return [*users, *keys, *budgets]
+        policies = [
+            f"modelPolicies/{policy.id}" for policy in await change.all(ModelPolicy) if policy.team == id_
+        ]
+        return [*users, *keys, *await scope_referrers(change, lambda scope: scope.team == id_), *policies]
 
 
 class Users(Resources[User]):
@@ -48,8 +50,7 @@ class Users(Resources[User]):
 
     async def referrers(self, change: Change, id_: str) -> Sequence[str]:
         keys = [f"apiKeys/{key.id}" for key in await change.all(ApiKey) if key.user == id_]
-        budgets = [f"budgets/{budget.id}" for budget in await change.all(Budget) if budget.scope.user == id_]
-        return [*keys, *budgets]
+        return [*keys, *await scope_referrers(change, lambda scope: scope.user == id_)]
 
 
 class ApiKeys(Resources[ApiKey]):
@@ -74,7 +75,7 @@ class ApiKeys(Resources[ApiKey]):
         return value
 
     async def referrers(self, change: Change, id_: str) -> Sequence[str]:
-        return [f"budgets/{budget.id}" for budget in await change.all(Budget) if budget.scope.api_key == id_]
+        return await scope_referrers(change, lambda scope: scope.api_key == id_)
 
 
 class Projects(Resources[Project]):
@@ -88,7 +89,7 @@ class Projects(Resources[Project]):
         return value
 
     async def referrers(self, change: Change, id_: str) -> Sequence[str]:
-        return [f"budgets/{budget.id}" for budget in await change.all(Budget) if budget.scope.project == id_]
+        return await scope_referrers(change, lambda scope: scope.project == id_)
 
 
 @dataclass(frozen=True, slots=True)

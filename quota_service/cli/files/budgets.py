@@ -5,18 +5,17 @@ from __future__ import annotations
 from google.protobuf.duration_pb2 import Duration
 
 from quota.v1 import budget_pb2, types_pb2
-from quota_service.cli.files.directory import DIMENSIONS, Declarations, check_id
+from quota_service.cli.files.directory import Declarations, check_id
 from quota_service.cli.files.fields import amounts, flag, instant_reader, text, texts, time_zone, whole
 from quota_service.cli.files.ladders import read_ladder
-from quota_service.cli.files.models import LARGEST_TIER
 from quota_service.cli.files.periods import read_period
 from quota_service.cli.files.reading import Value
+from quota_service.cli.files.scopes import read_each, read_scope
 from quota_service.cli.files.state import Declared, Kind
 from quota_service.cli.units import parse_duration_s
 
 MODES = {"monitor": types_pb2.MODE_MONITOR, "soft": types_pb2.MODE_SOFT, "hard": types_pb2.MODE_HARD}
 LARGEST_PERCENT = 1_000
-LARGEST_VALUES = 1_000_000
 
 _KEYS = (
     "name",
@@ -33,7 +32,6 @@ _KEYS = (
     "recipients",
     "disabled",
 )
-_SUBJECT_KINDS = {"team": Kind.TEAM, "user": Kind.USER, "key": Kind.KEY, "project": Kind.PROJECT}
 
 
 def read_budgets(section: Value, zone: str, into: Declarations) -> None:
@@ -50,7 +48,7 @@ def _budget(value: Value, zone: str, into: Declarations) -> budget_pb2.Budget:
     own_zone = time_zone(fields)
     message = budget_pb2.Budget(
         display_name=text(fields, "name"),
-        scope=_scope(fields["scope"], into) if "scope" in fields else budget_pb2.Scope(),
+        scope=read_scope(fields["scope"], into) if "scope" in fields else budget_pb2.Scope(),
         disabled=flag(fields, "disabled"),
         recipients=[entry.text() for entry in texts(fields, "recipients")],
     )
@@ -65,7 +63,7 @@ def _budget(value: Value, zone: str, into: Declarations) -> budget_pb2.Budget:
     if "mode" in fields:
         message.mode = MODES.get(fields["mode"].choice(MODES), message.mode)
     if "each" in fields:
-        message.scope.each.CopyFrom(_each(fields["each"]))
+        message.scope.each.CopyFrom(read_each(fields["each"]))
     if "overrides" in fields:
         _overrides(fields["overrides"], message, own_zone or zone, into)
     if "ladder" in fields:
@@ -76,47 +74,6 @@ def _budget(value: Value, zone: str, into: Declarations) -> budget_pb2.Budget:
         seconds = fields["alert_cooldown"].parsed(parse_duration_s, 0)
         message.alert_cooldown.CopyFrom(Duration(seconds=seconds))
     return message
-
-
-def _scope(value: Value, into: Declarations) -> budget_pb2.Scope:
-    fields = value.fields(*_SUBJECT_KINDS, "cost_center", "provider", "model", "tier", "tags")
-    mentioned = {
-        name: into.mention(fields[name], kind) for name, kind in _SUBJECT_KINDS.items() if name in fields
-    }
-    scope = budget_pb2.Scope(
-        team=mentioned.get("team", ""),
-        user=mentioned.get("user", ""),
-        api_key=mentioned.get("key", ""),
-        project=mentioned.get("project", ""),
-        cost_center=text(fields, "cost_center"),
-        provider=text(fields, "provider"),
-        model=text(fields, "model"),
-    )
-    if scope.provider and scope.model:
-        into.refer(fields["model"], (Kind.MODEL, f"{scope.provider}/{scope.model}"))
-    if "tier" in fields:
-        scope.tier = whole(fields, "tier", largest=LARGEST_TIER)
-    if "tags" in fields:
-        scope.tags.update({tag: entry.text() for tag, entry in fields["tags"].entries().items()})
-    return scope
-
-
-def _each(value: Value) -> budget_pb2.Each:
-    if value.is_scalar:
-        dimension = DIMENSIONS.get(value.choice(DIMENSIONS), types_pb2.DIMENSION_UNSPECIFIED)
-        return budget_pb2.Each(dimension=dimension)
-    fields = value.fields("dimension", "tag", "max_values")
-    max_values = whole(fields, "max_values", largest=LARGEST_VALUES)
-    each = budget_pb2.Each(tag=text(fields, "tag"), max_values=max_values)
-    if ("tag" in fields) == ("dimension" in fields):
-        value.problem("needs either a dimension or a tag")
-    elif "tag" in fields:
-        each.dimension = types_pb2.DIMENSION_TAG
-        if not each.max_values:
-            value.problem("a tag can have any number of values: say how many are counted, with max_values")
-    else:
-        each.dimension = DIMENSIONS.get(fields["dimension"].choice(DIMENSIONS), each.dimension)
-    return each
 
 
 def _overrides(value: Value, message: budget_pb2.Budget, zone: str, into: Declarations) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from quota.client import Connection
 from quota_service.cli.failures import CommandError, ExitCode, did_you_mean
 from quota_service.cli.files.changes import Action, Plan
+from quota_service.cli.files.limits import ANY_MODEL
 from quota_service.cli.files.reading import Place, Problems
 from quota_service.cli.files.server import find_model, list_models
 from quota_service.cli.files.state import Desired, Key, Kind, Reference, State
@@ -15,23 +16,39 @@ async def check_references(
 ) -> None:
     """Every mention must name something that the files or the server have."""
     known = set(desired.resources) if prune else set(desired.resources) | set(state)
+    # Every organization has its own catalogue: that of a new one cannot be asked before it is there.
+    has_catalogue = bool(state)
     for reference in desired.references:
         if reference.key in known:
             continue
-        if reference.key[0] is Kind.MODEL:
-            await _check_model(reference, desired.organization, connection, problems)
-        else:
+        if reference.key[0] is not Kind.MODEL:
             _report(reference, [key[1] for key in known if key[0] is reference.key[0]], problems)
+        elif has_catalogue:
+            await _check_model(reference, known, desired.organization, connection, problems)
 
 
 async def _check_model(
-    reference: Reference, organization: str, connection: Connection, problems: Problems
+    reference: Reference, known: set[Key], organization: str, connection: Connection, problems: Problems
 ) -> None:
     provider, _, model = reference.key[1].partition("/")
+    if model == ANY_MODEL:
+        await _check_provider(reference, known, organization, connection, problems)
+        return
     if await find_model(connection, organization, provider, model):
         return
     candidates = [f"{m.provider}/{m.model}" async for m in list_models(connection, organization, provider)]
     _report(reference, candidates, problems)
+
+
+async def _check_provider(
+    reference: Reference, known: set[Key], organization: str, connection: Connection, problems: Problems
+) -> None:
+    """`openai/*` needs a model of the provider, in the files or on the server."""
+    models = {key[1] for key in known if key[0] is Kind.MODEL}
+    models |= {f"{m.provider}/{m.model}" async for m in list_models(connection, organization)}
+    candidates = {f"{name.partition('/')[0]}/{ANY_MODEL}" for name in models}
+    if reference.key[1] not in candidates:
+        _report(reference, sorted(candidates), problems)
 
 
 def _report(reference: Reference, candidates: list[str], problems: Problems) -> None:

@@ -8,12 +8,13 @@ from typing import TypeVar
 from google.protobuf.message import Message
 from google.type import dayofweek_pb2
 
-from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, types_pb2
+from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, model_policy_pb2, types_pb2
 from quota_service.cli.files.state import Resource
 
 _NOT_COMPARED = ("name", "etag", "create_time", "update_time", "imported", "organization")
 _DEFAULT_NOTICES = (50, 80, 100)
 DEFAULT_COOLDOWN_S = 86_400
+DEFAULT_INTERVAL_S = 60
 
 ResourceType = TypeVar("ResourceType", bound=Resource)
 
@@ -46,6 +47,12 @@ def comparable(message: ResourceType, zone: str) -> ResourceType:
     elif isinstance(result, budget_pb2.Budget):
         _complete_budget(result)
         result.period.time_zone = result.period.time_zone or zone
+    elif isinstance(result, budget_pb2.RateLimit):
+        _complete_rate_limit(result)
+    elif isinstance(result, model_policy_pb2.ModelPolicy):
+        # Their order means nothing.
+        result.allowed_tiers.sort()
+        result.allowed_models.sort()
     return result
 
 
@@ -53,6 +60,13 @@ def _complete_organization(message: directory_pb2.Organization) -> None:
     message.time_zone = message.time_zone or "UTC"
     message.unbudgeted = message.unbudgeted or directory_pb2.UNBUDGETED_POLICY_DENY
     message.unknown_subject = message.unknown_subject or directory_pb2.UNKNOWN_SUBJECT_POLICY_DENY
+
+
+def _complete_rate_limit(message: budget_pb2.RateLimit) -> None:
+    message.scope.SetInParent()
+    message.scope.ClearField("organization")
+    if not message.HasField("interval"):
+        message.interval.seconds = DEFAULT_INTERVAL_S
 
 
 def _complete_budget(message: budget_pb2.Budget) -> None:

@@ -11,12 +11,23 @@ from quota.v1 import directory_pb2
 from quota_service.cli.failures import CommandError, ExitCode
 from quota_service.cli.files.budgets import read_budgets
 from quota_service.cli.files.directory import Declarations, read_organization, read_section
+from quota_service.cli.files.limits import read_model_policies, read_rate_limits
 from quota_service.cli.files.models import read_models
 from quota_service.cli.files.reading import Problems, Value, read
 from quota_service.cli.files.state import Desired, Kind
 from quota_service.cli.files.teambudget import is_team_budget, read_team_budget
 
-SECTIONS = ("organization", "teams", "users", "projects", "keys", "models", "budgets")
+SECTIONS = (
+    "organization",
+    "teams",
+    "users",
+    "projects",
+    "keys",
+    "models",
+    "model_policies",
+    "rate_limits",
+    "budgets",
+)
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 
 
@@ -97,6 +108,10 @@ def _parse_document(document: Value, organization: str, by_organization: dict[st
             read_section(kind, sections[name], into)
     if "models" in sections:
         read_models(sections["models"], zone, into)
+    if "model_policies" in sections:
+        read_model_policies(sections["model_policies"], into)
+    if "rate_limits" in sections:
+        read_rate_limits(sections["rate_limits"], into)
     if "budgets" in sections:
         read_budgets(sections["budgets"], zone, into)
 

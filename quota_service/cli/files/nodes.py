@@ -36,6 +36,11 @@ def sequence(items: Iterable[Node], *, in_line: bool = False) -> Node | None:
     return SequenceNode(tag=_SEQUENCE, value=nodes, flow_style=in_line) if nodes else None
 
 
+def empty() -> Node:
+    """A list of nothing, where leaving it out would mean something else."""
+    return SequenceNode(tag=_SEQUENCE, value=[], flow_style=True)
+
+
 def optional(text: str) -> Node | None:
     """A text; `None` where it is empty."""
     return string(text) if text else None

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 
 from ruamel.yaml.nodes import Node
 
-from quota.v1 import catalog_pb2, directory_pb2
+from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, model_policy_pb2
 from quota_service.cli.files.changes import zone_of
 from quota_service.cli.files.directory import DIMENSIONS
 from quota_service.cli.files.models import PICO_PER_MICRO
 from quota_service.cli.files.nodes import dump, mapping, optional, plain, sequence, string
 from quota_service.cli.files.renderbudget import budget_node, instant
+from quota_service.cli.files.renderlimits import model_policy_node, rate_limit_node
 from quota_service.cli.files.state import Kind, Resource, State
 from quota_service.cli.units import usd_decimal
 
@@ -21,6 +22,8 @@ _SECTIONS = {
     Kind.PROJECT: "projects",
     Kind.KEY: "keys",
     Kind.MODEL: "models",
+    Kind.MODEL_POLICY: "model_policies",
+    Kind.RATE_LIMIT: "rate_limits",
     Kind.BUDGET: "budgets",
 }
 
@@ -72,6 +75,10 @@ def _node(message: Resource, zone: str) -> Node:
         return _key(message)
     if isinstance(message, catalog_pb2.Model):
         return _model(message)
+    if isinstance(message, model_policy_pb2.ModelPolicy):
+        return model_policy_node(message)
+    if isinstance(message, budget_pb2.RateLimit):
+        return rate_limit_node(message)
     return budget_node(message, zone)
 
 

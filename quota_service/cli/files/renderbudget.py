@@ -26,8 +26,8 @@ def budget_node(message: budget_pb2.Budget, zone: str) -> Node:
     return mapping(
         {
             "name": optional(message.display_name),
-            "scope": _scope(message.scope),
-            "each": _each(message.scope.each) if message.scope.HasField("each") else None,
+            "scope": scope_node(message.scope),
+            "each": each_node(message.scope.each) if message.scope.HasField("each") else None,
             "limit": limits(message.limits),
             "period": period_node(message.period),
             "time_zone": optional(own_zone),
@@ -42,7 +42,8 @@ def budget_node(message: budget_pb2.Budget, zone: str) -> Node:
     )
 
 
-def _scope(scope: budget_pb2.Scope) -> Node | None:
+def scope_node(scope: budget_pb2.Scope) -> Node | None:
+    """The equalities of a scope; `None` where there are none."""
     tags = {tag: string(value) for tag, value in sorted(scope.tags.items())}
     entries = {
         "team": optional(scope.team),
@@ -58,7 +59,8 @@ def _scope(scope: budget_pb2.Scope) -> Node | None:
     return mapping(entries, in_line=True) if any(entries.values()) else None
 
 
-def _each(each: budget_pb2.Each) -> Node:
+def each_node(each: budget_pb2.Each) -> Node:
+    """The dimension whose values count by themselves."""
     name = _DIMENSION_NAMES.get(each.dimension, "")
     if name and not each.max_values:
         return string(name)

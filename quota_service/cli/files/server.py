@@ -8,7 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
 from quota.client import ApiError, Connection
-from quota.v1 import budget_pb2, catalog_pb2, directory_pb2
+from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, model_policy_pb2
 from quota_service.cli.files.changes import Action, Change
 from quota_service.cli.files.state import Kind, Resource, State, name_of
 from quota_service.cli.output import short_id
@@ -33,6 +33,8 @@ async def fetch_state(connection: Connection, organization: str) -> State | None
         (Kind.USER, list_users(connection, name)),
         (Kind.PROJECT, list_projects(connection, name)),
         (Kind.KEY, list_keys(connection, name)),
+        (Kind.MODEL_POLICY, list_model_policies(connection, name)),
+        (Kind.RATE_LIMIT, list_rate_limits(connection, name)),
         (Kind.BUDGET, list_budgets(connection, name)),
     ):
         async for resource in resources:
@@ -91,6 +93,28 @@ def list_budgets(connection: Connection, parent: str) -> AsyncIterator[budget_pb
         return await connection.call(connection.budgets.ListBudgets, request)
 
     return paged(page, lambda answer: answer.budgets)
+
+
+def list_rate_limits(connection: Connection, parent: str) -> AsyncIterator[budget_pb2.RateLimit]:
+    """The rate limits of an organization."""
+
+    async def page(token: str) -> budget_pb2.ListRateLimitsResponse:
+        request = budget_pb2.ListRateLimitsRequest(parent=parent, page_size=PAGE_SIZE, page_token=token)
+        return await connection.call(connection.budgets.ListRateLimits, request)
+
+    return paged(page, lambda answer: answer.rate_limits)
+
+
+def list_model_policies(connection: Connection, parent: str) -> AsyncIterator[model_policy_pb2.ModelPolicy]:
+    """The model policies of an organization."""
+
+    async def page(token: str) -> model_policy_pb2.ListModelPoliciesResponse:
+        request = model_policy_pb2.ListModelPoliciesRequest(
+            parent=parent, page_size=PAGE_SIZE, page_token=token
+        )
+        return await connection.call(connection.budgets.ListModelPolicies, request)
+
+    return paged(page, lambda answer: answer.model_policies)
 
 
 def list_models(
@@ -164,6 +188,18 @@ async def _write(connection: Connection, organization: str, resource: Resource) 
                 connection.catalog.UpsertModel,
                 catalog_pb2.UpsertModelRequest(organization=organization, model=resource),
             )
+        case model_policy_pb2.ModelPolicy():
+            return await connection.call(
+                connection.budgets.UpdateModelPolicy,
+                model_policy_pb2.UpdateModelPolicyRequest(
+                    model_policy=resource, update_mask=_ALL, allow_missing=True
+                ),
+            )
+        case budget_pb2.RateLimit():
+            return await connection.call(
+                connection.budgets.UpdateRateLimit,
+                budget_pb2.UpdateRateLimitRequest(rate_limit=resource, update_mask=_ALL, allow_missing=True),
+            )
         case _:
             return await connection.call(
                 connection.budgets.UpdateBudget,
@@ -186,6 +222,15 @@ async def _delete(connection: Connection, organization: str, change: Change) -> 
         case Kind.KEY:
             await connection.call(
                 directory.DeleteApiKey, directory_pb2.DeleteApiKeyRequest(name=name, etag=etag)
+            )
+        case Kind.MODEL_POLICY:
+            await connection.call(
+                connection.budgets.DeleteModelPolicy,
+                model_policy_pb2.DeleteModelPolicyRequest(name=name, etag=etag),
+            )
+        case Kind.RATE_LIMIT:
+            await connection.call(
+                connection.budgets.DeleteRateLimit, budget_pb2.DeleteRateLimitRequest(name=name, etag=etag)
             )
         case Kind.BUDGET:
             await connection.call(

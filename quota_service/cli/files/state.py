@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from quota.v1 import budget_pb2, catalog_pb2, directory_pb2
+from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, model_policy_pb2
 from quota_service.cli.files.reading import Place
 
 Resource = (
@@ -15,12 +15,16 @@ Resource = (
     | directory_pb2.Project
     | directory_pb2.ApiKey
     | catalog_pb2.Model
+    | model_policy_pb2.ModelPolicy
+    | budget_pb2.RateLimit
     | budget_pb2.Budget
 )
 
 
 class Kind(IntEnum):
-    """Kinds of resources. A kind refers only to earlier ones."""
+    """Kinds of resources. A kind refers only to earlier ones, and a budget may divert only to what policies
+    allow.
+    """
 
     ORGANIZATION = 0
     TEAM = 1
@@ -28,15 +32,19 @@ class Kind(IntEnum):
     PROJECT = 3
     KEY = 4
     MODEL = 5
-    BUDGET = 6
+    MODEL_POLICY = 6
+    RATE_LIMIT = 7
+    BUDGET = 8
 
     @property
     def label(self) -> str:
-        return "API key" if self is Kind.KEY else self.name.lower()
+        return "API key" if self is Kind.KEY else self.name.lower().replace("_", " ")
 
     @property
     def plural(self) -> str:
-        return "organization" if self is Kind.ORGANIZATION else f"{self.label}s"
+        if self is Kind.ORGANIZATION:
+            return self.label
+        return "model policies" if self is Kind.MODEL_POLICY else f"{self.label}s"
 
 
 COLLECTIONS = {
@@ -44,6 +52,8 @@ COLLECTIONS = {
     Kind.USER: "users",
     Kind.PROJECT: "projects",
     Kind.KEY: "apiKeys",
+    Kind.MODEL_POLICY: "modelPolicies",
+    Kind.RATE_LIMIT: "rateLimits",
     Kind.BUDGET: "budgets",
 }
 

@@ -1,4 +1,4 @@
-"""Which requests a budget applies to."""
+"""Which requests a budget or a rate limit applies to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from quota_service.domain.subject import Dimension
 
 
 def scope(value: Scope) -> budget_pb2.Scope:
-    """A scope as a message; the budget's name tells the organization."""
+    """A scope as a message; its owner's name tells the organization."""
     return budget_pb2.Scope(
         team=value.team,
         user=value.user,
@@ -24,11 +24,17 @@ def scope(value: Scope) -> budget_pb2.Scope:
     )
 
 
-def scope_of(message: budget_pb2.Scope, organization: str) -> Scope:
-    """The scope of a message. Raises InvalidRequest where it names another organization than the budget's."""
+def scope_of(message: budget_pb2.Scope, organization: str, owner: str = "budget") -> Scope:
+    """The scope of a message. Raises InvalidRequest where it names another organization than its owner's.
+
+    `owner` is what it is the scope of, as requests call it.
+    """
     if message.organization not in ("", organization):
         raise InvalidRequest(
-            FieldProblem("budget.scope.organization", f"the budget belongs to organization “{organization}”")
+            FieldProblem(
+                f"{owner}.scope.organization",
+                f"the {owner.replace('_', ' ')} belongs to organization “{organization}”",
+            )
         )
     return Scope(
         team=message.team,
