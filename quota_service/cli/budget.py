@@ -19,6 +19,7 @@ from quota_service.cli.files.server import list_budgets, list_keys, list_project
 from quota_service.cli.files.state import Kind
 from quota_service.cli.session import Session, run
 from quota_service.cli.subjects import split_model, subject_options
+from quota_service.cli.watch import watch
 from quota_service.cli.zones import fetch_zones
 
 LARGEST_LISTED = 200
@@ -54,14 +55,15 @@ def list_command() -> None:
             output.short_id(item.name),
             scope_text(item.scope),
             tables.amounts_text(item.limits),
-            _one_line(item.period, zone),
+            one_line(item.period, zone),
             "disabled" if item.disabled else _MODE_NAMES.get(item.mode, ""),
             item.display_name,
         )
     output.print_table(table)
 
 
-def _one_line(period: budget_pb2.Period, zone: str) -> str:
+def one_line(period: budget_pb2.Period, zone: str) -> str:
+    """A period as a table shows it, with its time zone where that is not the organization's."""
     text = dump(mapping({"period": period_node(period)})).removeprefix("period: ").strip()
     # `{monthly: {reset_day: 15}}` reads well in a file; a table has no room for braces.
     plain = text.replace("{", "").replace("}", "").replace(": ", " ").replace("_", " ")
@@ -129,9 +131,16 @@ async def find_budget(session: Session, budget_id: str) -> budget_pb2.Budget:
 @subject_options
 @click.option("--provider", default="", metavar="NAME", help="Together with --model.")
 @click.option("--model", default="", metavar="NAME", help="As for a call of this model.")
+@click.option("--watch", "watched", is_flag=True, help="Show it again after every change, until Ctrl-C.")
 @options.globally()
 def status(
-    budget_id: str | None, each_value: str | None, subject: dict[str, Any], provider: str, model: str
+    *,
+    budget_id: str | None,
+    each_value: str | None,
+    subject: dict[str, Any],
+    provider: str,
+    model: str,
+    watched: bool,
 ) -> None:
     """Show where a budget stands or, without one, all budgets that a subject's requests count in.
 
@@ -145,6 +154,9 @@ def status(
         raise CommandError(
             "--each-value needs a budget", hint="quota budget status BUDGET --each-value VALUE"
         )
+    if watched:
+        _watch(budget_id, each_value)
+        return
 
     async def work(session: Session) -> tuple[Sequence[types_pb2.BudgetStatus], tables.Zones]:
         if budget_id:
@@ -163,6 +175,22 @@ def status(
         output.print_table(tables.status_table(statuses, zones))
         for sentence in tables.would_have_blocked(statuses):
             click.echo(sentence)
+
+
+def _watch(budget_id: str | None, each_value: str | None) -> None:
+    if not budget_id:
+        raise CommandError("--watch needs a budget", hint="quota budget status BUDGET --watch")
+    name = budget_id
+
+    async def work(session: Session) -> None:
+        found = await find_budget(session, name)
+        if found.scope.HasField("each") and each_value is None:
+            raise CommandError(
+                f"{name} has a counter for every value", hint="name the one to watch with --each-value"
+            )
+        await watch(session, found.name, each_value or "")
+
+    run(work)
 
 
 async def _of_subject(

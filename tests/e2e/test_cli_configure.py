@@ -52,6 +52,28 @@ def test_a_difference_is_shown_applied_and_gone(server: Server, tmp_path: Path) 
     assert server.quota("diff", "-f", changed).code == 0
 
 
+def test_every_period_is_applied_compared_and_exported(server: Server, tmp_path: Path) -> None:
+    rules = (
+        "{quarterly: {first_month: 4}}",
+        "yearly",
+        "{yearly: {month: 2, day: 29}}",
+        "{fixed: {length: 14d, anchor: 2026-01-05T09:00:00Z}}",
+        "{fixed: {length: 36h}}",
+        "{once: {start: 2026-01-01, end: 2030-12-31T18:00:00Z}}",
+    )
+    budgets = "".join(
+        f"  period-{number}: {{limit: {{usd: 1}}, mode: monitor, period: {rule}}}\n"
+        for number, rule in enumerate(rules)
+    )
+    changed = edited(tmp_path, ("\nbudgets:\n", f"\nbudgets:\n{budgets}"))
+    assert server.quota("apply", "-f", changed).code == 0
+    assert server.quota("diff", "-f", changed).out == "acme: no difference\n"
+    exported = server.quota("export").out
+    assert all(f"period: {rule}" in exported for rule in rules[:-1])
+    assert "unchanged" in server.quota("apply", "-f", "-", stdin=exported).out
+    assert "fixed length 14d, anchor 2026-01-05T09:00:00Z" in server.quota("budget", "list").out
+
+
 def test_nothing_is_applied_when_anything_is_wrong(server: Server, tmp_path: Path) -> None:
     wrong = edited(
         tmp_path,
