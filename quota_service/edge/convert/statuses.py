@@ -8,8 +8,20 @@ from functools import lru_cache
 from quota.v1 import types_pb2
 from quota_service.application.statuses import Status
 from quota_service.domain.amounts import NOTHING, Limits
+from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Counters, Term
 from quota_service.edge.convert.times import border
+
+
+def all_statuses(organization: str, statuses: Sequence[Status]) -> list[types_pb2.BudgetStatus]:
+    """In the order given, then by meter, of no model in particular. Only hard budgets block; every one of
+    them does somewhere.
+    """
+    return [
+        message
+        for status in statuses
+        for message in budget_statuses(organization, status, status.term.mode is Mode.HARD)
+    ]
 
 
 def budget_statuses(organization: str, status: Status, blocks: bool) -> list[types_pb2.BudgetStatus]:

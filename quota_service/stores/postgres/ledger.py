@@ -43,7 +43,7 @@ class PostgresLedger:
         batch = Batch(entries)
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
-                return await _write(connection, batch)
+                return await write_batch(connection, batch)
 
     async def hold(self, organization: str, reservation: str) -> Hold | None:
         with translated():
@@ -66,8 +66,8 @@ class PostgresLedger:
         return [ledger_row_of(row) for row in rows[:page_size]], following
 
 
-async def _write(connection: Connection, batch: Batch) -> WriteResult:
-    """Writes what is new and tells what became of each entry and of each window.
+async def write_batch(connection: Connection, batch: Batch) -> WriteResult:
+    """Writes what is new, within a transaction, and tells what became of each entry and of each window.
 
     Every transaction locks in the same order, keys, open holds, balances, each sorted, so that none waits in
     a circle. Balances come last, because there all transactions of an organization meet.
