@@ -16,23 +16,35 @@ from quota_service import telemetry
 from quota_service.application.administration import changes, shared_catalogue
 from quota_service.application.administration.budgets import Budgets
 from quota_service.application.administration.catalogue import Catalogue
+from quota_service.application.administration.counters import LiveCounters
 from quota_service.application.administration.directory import directory
+from quota_service.application.administration.lasting import LastingAdjustments
 from quota_service.application.administration.model_policies import ModelPolicies
+from quota_service.application.administration.money import Money
+from quota_service.application.administration.money_requests import Past
 from quota_service.application.administration.organizations import Organizations
 from quota_service.application.administration.rate_limits import RateLimits
 from quota_service.application.administration.references import ScopeReferences
+from quota_service.application.administration.seeding import Seeding
+from quota_service.application.alert_details import AlertDetails
+from quota_service.application.alerts import Alerts
 from quota_service.application.authorization import Authorization
 from quota_service.application.configurations import Configurations
+from quota_service.application.denial_counts import DenialCounts
+from quota_service.application.exposure import Exposures
 from quota_service.application.extension import Extension
 from quota_service.application.memory import Memory
+from quota_service.application.opening import Openings
 from quota_service.application.recording import Recording
 from quota_service.application.registration import Registration
 from quota_service.application.settlement import Commits, Releases
 from quota_service.application.statuses import Statuses
 from quota_service.application.tracking import Tracked
 from quota_service.application.upkeep import Upkeep, UpkeepSettings
+from quota_service.application.watching import Watching
 from quota_service.application.writing import LedgerWriter
 from quota_service.config import Settings
+from quota_service.edge.alert import AlertServicer
 from quota_service.edge.budget import BudgetServicer
 from quota_service.edge.catalog import CatalogServicer
 from quota_service.edge.directory import DirectoryServicer
@@ -40,7 +52,11 @@ from quota_service.edge.quota import QuotaServicer, QuotaUseCases
 from quota_service.edge.report import ReportServicer
 from quota_service.edge.server import Server, ServerSettings, Services, build_server
 from quota_service.stores.postgres import migrate as schema
+from quota_service.stores.postgres.alerts import PostgresAlerts
+from quota_service.stores.postgres.balances import PostgresBalances
+from quota_service.stores.postgres.beginnings import PostgresBeginnings
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
+from quota_service.stores.postgres.denials import PostgresDenials
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
 from quota_service.stores.prices import GenaiAliases
@@ -48,7 +64,9 @@ from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.limits import ValkeyLimitStore
 from quota_service.stores.valkey.runner import Runner
+from quota_service.stores.valkey.windows import ValkeyWindowStore
 
 Ready = Callable[[str], Awaitable[None]]
 """Called with the address once the server answers."""
@@ -64,6 +82,9 @@ class Parts:
     server: Server
     writer: LedgerWriter
     upkeep: Upkeep
+    alerts: Alerts
+    details: AlertDetails
+    denials: DenialCounts
     tracked: Tracked
     pool: asyncpg.Pool
     warm: Callable[[], Awaitable[None]]
@@ -106,7 +127,14 @@ async def running(settings: Settings) -> AsyncIterator[str]:
     async with _composed(settings) as parts:
         address = _listen(parts.server, settings.address)
         await parts.server.start()
-        work = asyncio.gather(parts.writer.run(), parts.upkeep.run(), _daily(parts.pool), parts.warm())
+        work = asyncio.gather(
+            *(
+                each.run()
+                for each in (parts.writer, parts.upkeep, parts.alerts, parts.details, parts.denials)
+            ),
+            _daily(parts.pool),
+            parts.warm(),
+        )
         try:
             yield address
         finally:
@@ -165,11 +193,17 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Par
     runner = Runner(connection, keys)
     holds, events = ValkeyHoldStore(runner), ValkeyEventLog(connection, keys)
     configurations, memory = Configurations(store, aliases), Memory(holds, ledger)
-    writer = LedgerWriter(ledger, events, observer)
-    recording = Recording(configurations, holds, memory, writer, tracked)
+    kept_alerts, kept_denials = PostgresAlerts(pool), PostgresDenials(pool)
+    alerts = Alerts(configurations, kept_alerts, observer, holds.now_ms)
+    denials = DenialCounts(kept_denials, observer)
+    writer = LedgerWriter(ledger, events, alerts, observer)
+    openings = Openings(ValkeyWindowStore(runner), PostgresBeginnings(pool), ledger, writer)
+    recording = Recording(configurations, holds, memory, writer, openings, tracked)
     use_cases = QuotaUseCases(
         configurations=configurations,
-        authorization=Authorization(configurations, holds, writer, Registration(store, holds)),
+        authorization=Authorization(
+            configurations, holds, writer, Registration(store, holds), openings, alerts, denials
+        ),
         commits=Commits(configurations, holds, memory, writer, recording, tracked),
         releases=Releases(holds, memory, writer, tracked),
         extension=Extension(configurations, holds, memory, writer, tracked),
@@ -179,24 +213,44 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Par
     administration = changes.Changes(store, holds)
     shared = shared_catalogue.SharedCatalogue(configurations.fresh, aliases)
     references, organizations = ScopeReferences(shared), Organizations(administration)
+    statuses = Statuses(configurations, holds, openings)
+    counters, past = LiveCounters(configurations, holds, openings), Past(ledger, statuses)
+    limits = ValkeyLimitStore(runner)
+    lasting = LastingAdjustments(
+        changes=administration, counters=counters, holds=holds, limits=limits, past=past
+    )
+    money = Money(counters, limits, lasting, past, writer, tracked)
     services = Services(
         quota=QuotaServicer(use_cases),
         budgets=BudgetServicer(
-            Budgets(administration, references),
-            Statuses(configurations, holds),
+            Budgets(administration, references, Seeding(shared, aliases), holds.now_ms),
+            statuses,
             RateLimits(administration, references),
             ModelPolicies(administration, references),
+            Watching(statuses),
+            Exposures(configurations, holds, statuses, PostgresBalances(pool)),
+            money,
         ),
         directory=DirectoryServicer(organizations, directory(administration)),
         catalog=CatalogServicer(Catalogue(administration, shared)),
         reports=ReportServicer(organizations, ledger),
+        alerts=AlertServicer(organizations, kept_alerts, kept_denials),
     )
     return Parts(
         server=build_server(services, ServerSettings(reflection=settings.dev)),
         writer=writer,
         upkeep=Upkeep(
-            store, holds, events, ledger, observer, UpkeepSettings(left_behind_ms=settings.left_behind_ms)
+            store,
+            holds,
+            events,
+            ledger,
+            alerts,
+            observer,
+            UpkeepSettings(left_behind_ms=settings.left_behind_ms),
         ),
+        alerts=alerts,
+        details=AlertDetails(kept_alerts, observer),
+        denials=denials,
         tracked=tracked,
         pool=pool,
         warm=lambda: asyncio.to_thread(aliases.warm),
@@ -217,13 +271,22 @@ async def _daily(pool: asyncpg.Pool) -> None:
     while True:
         try:
             await schema.ensure_partitions(pool)
+            await PostgresDenials(pool).drop_old()
         except Exception as error:  # whatever it is: tomorrow is another day
-            telemetry.StoreLog().work_failed("partitions", error)
+            telemetry.StoreLog().work_failed("daily work", error)
         await asyncio.sleep(DAY_S)
 
 
 async def _stop(parts: Parts, settings: Settings) -> None:
-    """In the order in which work flows: no new calls, calls under way, what they settle, the ledger."""
+    """In the order in which work flows: no new calls, calls under way, what they settle, the ledger, what
+    they were told.
+    """
     await parts.server.shutdown(drain_s=settings.drain_ms / 1000, grace_s=settings.grace_ms / 1000)
     await parts.tracked.finish(TASKS_MS / 1000)
     await parts.writer.flush(TASKS_MS / 1000)
+    for name, flush in (("alerts", parts.alerts.flush), ("denials", parts.denials.flush)):
+        try:
+            async with asyncio.timeout(TASKS_MS / 1000):
+                await flush()
+        except Exception as error:  # whatever it is, the service must stop
+            telemetry.StoreLog().work_failed(name, error)

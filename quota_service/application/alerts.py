@@ -15,11 +15,12 @@ from quota_service.application.configurations import Configurations
 from quota_service.application.ports import WindowBalance
 from quota_service.application.writing import Observer
 from quota_service.domain import alerting
-from quota_service.domain.alerting import Alert, Reached
+from quota_service.domain.alerting import Alert
 from quota_service.domain.amounts import Limits, Meter
 from quota_service.domain.budget import Budget, LadderStep, Mode, limits_at
 from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import OrganizationNotFound
+from quota_service.domain.ladder import Reached
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.subject import Subject
 

@@ -2,57 +2,61 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, assert_never
+from typing import Protocol, assert_never
 
 from quota_service.application import denials, messages
+from quota_service.application.alerts import Stop
 from quota_service.application.configurations import Configurations
-from quota_service.application.content import content_hash
-from quota_service.application.plans import Moment, Plan, Plans
+from quota_service.application.intents import (
+    Intent,
+    command_of,
+    content_of,
+    intent_of,
+    new_reservation,
+    require_sensible,
+)
+from quota_service.application.opening import Openings
+from quota_service.application.plans import Plans
 from quota_service.application.ports import HoldStore
 from quota_service.application.registration import Registration
 from quota_service.application.requests import AuthorizeRequest, AuthorizeResult
 from quota_service.application.statuses import ATTEMPTS, statuses, statuses_of_hold
 from quota_service.application.writing import LedgerWriter
-from quota_service.domain import commands
+from quota_service.domain import commands, reservation
 from quota_service.domain.admission import count_blocked, short_meters
-from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.domain.amounts import Amounts
 from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Counters, Term
-from quota_service.domain.decision import Reason, Violation, retry_after_ms
+from quota_service.domain.decision import Caution, Reason, Violation, retry_after_ms
 from quota_service.domain.errors import (
     AlreadyExists,
-    AmountTooLarge,
-    FieldProblem,
     IdempotencyConflict,
-    InvalidRequest,
-    PriceNotAllowed,
-    QuotaError,
     ReservationEnded,
     StoreUnavailable,
 )
-from quota_service.domain.pricing import output_tokens, require_price
-from quota_service.domain.reservation import Hold, demand
+from quota_service.domain.subject import Subject
 
 
-class Intent(NamedTuple):
-    """What a request comes to under one configuration, at one moment.
+class Stopped(Protocol):
+    """Told of the steps of ladders that stop requests. Never raises, never waits."""
 
-    `violations` or `error`: the caller's own reasons to refuse it, which count only if the configuration is
-    current.
-    """
+    def stopped(self, organization: str, stops: Sequence[Stop]) -> None: ...
 
-    plan: Plan
-    moment: Moment
-    hold: Hold
-    violations: tuple[Violation, ...] = ()
-    error: QuotaError | None = None
 
-    @property
-    def refused(self) -> bool:
-        return bool(self.violations) or self.error is not None
+class Counted(Protocol):
+    """Told of every denial. Never raises, never waits."""
+
+    def denied(
+        self,
+        organization: str,
+        subject: Subject,
+        provider: str,
+        model: str,
+        violations: tuple[Violation, ...],
+        now_ms: int,
+    ) -> None: ...
 
 
 class Authorization:
@@ -64,22 +68,29 @@ class Authorization:
         holds: HoldStore,
         writer: LedgerWriter,
         registration: Registration,
+        openings: Openings,
+        alerts: Stopped,
+        counts: Counted,
     ) -> None:
         self._configurations = configurations
         self._holds = holds
         self._writer = writer
         self._registration = registration
+        self._openings = openings
+        self._alerts = alerts
+        self._counts = counts
 
     async def authorize(self, request: AuthorizeRequest) -> AuthorizeResult:
         """Raises what the contract says of Authorize."""
-        _require_sensible(request)
+        require_sensible(request)
         organization = await self._configurations.organization_of(request.subject)
-        content = _content_hash(request)
-        reservation = new_reservation(self._holds.now_ms())
+        content = content_of(request)
+        reservation_id = new_reservation(self._holds.now_ms())
         plans = await self._configurations.get(organization)
         for _ in range(ATTEMPTS):
-            intent = _intent(plans, request, self._holds.now_ms(), reservation, content)
-            answer = await self._holds.authorize(_command(intent, request))
+            intent = intent_of(plans, request, self._holds.now_ms(), reservation_id, content)
+            command = command_of(intent, request)
+            answer = await self._holds.authorize(command)
             match answer:
                 case commands.Stale():
                     await self._configurations.at_least(organization, answer.version)
@@ -87,26 +98,28 @@ class Authorization:
                     plans = await self._configurations.get(organization)
                 case commands.OutsideBasis():
                     pass
+                case commands.Unopened():
+                    await self._openings.open(plans, terms_of(command))
                 case commands.Refused():
                     if intent.refused or not await self._registered(intent):
-                        return _refused(organization, plans, intent)
+                        return self._refused(plans, intent, request)
                     plans = await self._configurations.get(organization)
                 case _:
-                    return self._result(organization, plans, intent, request, answer)
+                    return self._result(plans, intent, request, answer)
         raise StoreUnavailable("The configuration changes faster than a decision can be made.")
 
     async def _registered(self, intent: Intent) -> bool:
         """Registers the names that the directory does not know, unless another organization has the key."""
+        subject = intent.asked.subject
         try:
-            version = await self._registration.register(intent.plan.subject)
+            version = await self._registration.register(subject)
         except AlreadyExists:
             return False
-        await self._configurations.at_least(intent.plan.subject.organization, version)
+        await self._configurations.at_least(subject.organization, version)
         return True
 
     def _result(
         self,
-        organization: str,
         plans: Plans,
         intent: Intent,
         request: AuthorizeRequest,
@@ -117,10 +130,10 @@ class Authorization:
                 if answer.event is not None:
                     self._writer.submit(answer.event)
                 if answer.replayed:
-                    return _replayed(organization, plans, answer, request)
-                return _granted(organization, intent, answer, request)
+                    return _replayed(plans, answer, request)
+                return self._granted(plans, intent, answer, request)
             case commands.Denied():
-                return _denied(organization, plans, intent, answer)
+                return self._denied(plans, intent, answer, request)
             case commands.Conflict():
                 raise IdempotencyConflict("The idempotency_key is in use for a call with other content.")
             case commands.Ended():
@@ -130,128 +143,97 @@ class Authorization:
             case _:
                 assert_never(answer)
 
+    def _refused(self, plans: Plans, intent: Intent, request: AuthorizeRequest) -> AuthorizeResult:
+        if intent.error is not None:
+            raise intent.error
+        return self._denial(plans, intent, intent.violations or intent.asked.unknown, request)
 
-def _require_sensible(request: AuthorizeRequest) -> None:
-    most = request.max_output_tokens
-    if most is not None and request.min_output_tokens > most:
-        raise InvalidRequest(
-            FieldProblem("min_output_tokens", "must not be above estimate.max_output_tokens")
+    def _denied(
+        self, plans: Plans, intent: Intent, answer: commands.Denied, request: AuthorizeRequest
+    ) -> AuthorizeResult:
+        moment = intent.moments[0]
+        if not request.validate_only:
+            self._alerts.stopped(plans.organization, _stops(intent, answer))
+        result = self._denial(plans, intent, _why(plans, intent, answer), request)
+        return replace(result, statuses=statuses(moment.budgets, moment.terms.budgets, answer.counters))
+
+    def _denial(
+        self, plans: Plans, intent: Intent, violations: tuple[Violation, ...], request: AuthorizeRequest
+    ) -> AuthorizeResult:
+        if not request.validate_only:
+            self._counts.denied(
+                plans.organization,
+                intent.asked.subject,
+                request.provider,
+                request.model,
+                violations,
+                self._holds.now_ms(),
+            )
+        return AuthorizeResult(
+            organization=plans.organization,
+            violations=violations,
+            retry_after_ms=retry_after_ms(violations),
+            message=messages.for_person(violations[0], plans.configuration.organization.help_url),
+        )
+
+    def _granted(
+        self, plans: Plans, intent: Intent, answer: commands.Granted, request: AuthorizeRequest
+    ) -> AuthorizeResult:
+        moment, counters = intent.moments[answer.choice], answer.counters
+        terms = moment.terms.budgets
+        if request.validate_only:
+            counters = _as_if_held(terms, counters, answer.hold.held)
+        elif answer.passed_over is not None:
+            self._alerts.stopped(plans.organization, _stops(intent, answer.passed_over))
+        return AuthorizeResult(
+            organization=plans.organization,
+            hold=None if request.validate_only else answer.hold,
+            granted_output_tokens=answer.hold.granted_output_tokens,
+            cautions=(
+                *_concessions(plans, intent, answer),
+                *denials.cautions(moment.budgets, terms, counters),
+            ),
+            statuses=statuses(moment.budgets, terms, counters),
         )
 
 
-def _content_hash(request: AuthorizeRequest) -> str:
-    subject = request.subject
-    return content_hash(
-        (subject.organization, subject.team, subject.user, subject.api_key, subject.project, subject.tags),
-        request.provider,
-        request.model,
-        (request.input_tokens, request.max_output_tokens, request.own_cost_micros, request.min_output_tokens),
-        request.ttl_ms,
+def terms_of(command: commands.Authorize) -> list[Term]:
+    """Every term of every alternative."""
+    return [term for alternative in command.alternatives for term in alternative.terms.budgets]
+
+
+def _why(plans: Plans, intent: Intent, denied: commands.Denied) -> tuple[Violation, ...]:
+    """What stood in the way of the asked model."""
+    moment = intent.moments[0]
+    rate_limits = plans.configuration.rate_limits
+    return denials.violations(denied, moment.budgets, moment.terms, _least(intent), rate_limits)
+
+
+def _stops(intent: Intent, denied: commands.Denied) -> list[Stop]:
+    moment, plan = intent.moments[0], intent.asked
+    return denials.stops(
+        denied, moment.budgets, moment.terms, _least(intent), plan.ladder_model, plan.subject
     )
 
 
-def _intent(plans: Plans, request: AuthorizeRequest, now_ms: int, reservation: str, content: str) -> Intent:
-    plan = plans.plan(request.subject, request.provider, request.model)
-    moment = plan.at(now_ms)
-    violations = _violations(plans, plan, moment)
-    granted = output_tokens(plan.model, request.max_output_tokens) if plan.model else 0
-    needed, error = (NOTHING, None) if violations else _needed(plan, moment, request, granted)
-    draft = Hold(
-        organization=plans.configuration.organization.id,
-        reservation=reservation,
-        idempotency_key=request.idempotency_key,
-        content_hash=content,
-        subject=plan.subject,
-        provider=request.provider,
-        model=request.model,
-        requested_model=request.model,
-        rates=moment.card.rates if moment.card else (),
-        caller_priced=plan.model is not None and plan.model.caller_priced,
-        input_tokens=request.input_tokens,
-        own_cost_micros=request.own_cost_micros,
-        windows=tuple([term.window for term in moment.terms]),
-        granted_output_tokens=granted,
-        held=needed,
-    )
-    return Intent(plan, moment, draft, violations, error)
+def _least(intent: Intent) -> Amounts:
+    """The least that the asked model could have been granted with."""
+    asked = intent.alternatives[0]
+    return reservation.grant(asked.hold, asked.least).held
 
 
-def _violations(plans: Plans, plan: Plan, moment: Moment) -> tuple[Violation, ...]:
-    """The reasons to refuse that do not depend on what has been spent."""
-    found = plan.violations
-    if moment.card is None:
-        message = f"The catalogue has no price for {plan.facts.provider}/{plan.facts.model}."
-        found = (*found, Violation(Reason.MODEL_UNKNOWN, message))
-    if not found and not moment.terms and not plans.configuration.organization.allow_unbudgeted:
-        found = (
-            Violation(Reason.NO_BUDGET, "No budget covers this request, and the organization requires one."),
-        )
+def _concessions(plans: Plans, intent: Intent, answer: commands.Granted) -> list[Caution]:
+    """In what the grant is another than was asked for: the model, the number of output tokens."""
+    found, hold = [], answer.hold
+    if answer.passed_over is not None:
+        why = _why(plans, intent, answer.passed_over)[0]
+        message = messages.downgraded(hold.provider, hold.model, why.message)
+        found.append(Caution(Reason.DOWNGRADED, message, why.source, why.each_value))
+    most = intent.alternatives[answer.choice].most
+    if hold.granted_output_tokens < most:
+        message = messages.partial(hold.granted_output_tokens, most)
+        found.append(Caution(Reason.PARTIAL_GRANT, message))
     return found
-
-
-def _needed(
-    plan: Plan, moment: Moment, request: AuthorizeRequest, granted: int
-) -> tuple[Amounts, QuotaError | None]:
-    """What the request may use at most with the granted output tokens, or the error that it comes to."""
-    if plan.model is None or moment.card is None:
-        return NOTHING, None  # which is a violation
-    try:
-        require_price(plan.model, request.own_cost_micros, "estimate.cost_micros")
-        return demand(moment.card.rates, request.input_tokens, granted, request.own_cost_micros), None
-    except AmountTooLarge as error:
-        return NOTHING, AmountTooLarge(str(error), field="estimate")
-    except PriceNotAllowed as error:
-        return NOTHING, error
-
-
-def _command(intent: Intent, request: AuthorizeRequest) -> commands.Authorize:
-    """Unknown names are registered before anything is held; `validate_only` answers as if they were."""
-    refused = intent.refused or (intent.plan.registers and not request.validate_only)
-    return commands.Authorize(
-        basis=intent.moment.basis,
-        hold=intent.hold,
-        ttl_ms=request.ttl_ms,
-        terms=() if refused else intent.moment.terms,
-        refused=refused,
-        dry_run=request.validate_only,
-    )
-
-
-def _refused(organization: str, plans: Plans, intent: Intent) -> AuthorizeResult:
-    if intent.error is not None:
-        raise intent.error
-    return _denial(organization, plans, intent.violations or intent.plan.unknown)
-
-
-def _denied(organization: str, plans: Plans, intent: Intent, answer: commands.Denied) -> AuthorizeResult:
-    moment = intent.moment
-    violations = denials.violations(answer, moment.budgets, moment.terms, intent.hold.held)
-    result = _denial(organization, plans, violations)
-    return replace(result, statuses=statuses(moment.budgets, moment.terms, answer.counters))
-
-
-def _denial(organization: str, plans: Plans, violations: tuple[Violation, ...]) -> AuthorizeResult:
-    return AuthorizeResult(
-        organization=organization,
-        violations=violations,
-        retry_after_ms=retry_after_ms(violations),
-        message=messages.with_help(violations[0].message, plans.configuration.organization.help_url),
-    )
-
-
-def _granted(
-    organization: str, intent: Intent, answer: commands.Granted, request: AuthorizeRequest
-) -> AuthorizeResult:
-    moment, counters = intent.moment, answer.counters
-    if request.validate_only:
-        counters = _as_if_held(moment.terms, counters, answer.hold.held)
-    return AuthorizeResult(
-        organization=organization,
-        hold=None if request.validate_only else answer.hold,
-        granted_output_tokens=answer.hold.granted_output_tokens,
-        cautions=denials.cautions(moment.budgets, moment.terms, counters),
-        statuses=statuses(moment.budgets, moment.terms, counters),
-    )
 
 
 def _as_if_held(terms: Sequence[Term], counters: Sequence[Counters], needed: Amounts) -> tuple[Counters, ...]:
@@ -264,28 +246,12 @@ def _as_if_held(terms: Sequence[Term], counters: Sequence[Counters], needed: Amo
     return tuple(after)
 
 
-def _replayed(
-    organization: str, plans: Plans, answer: commands.Granted, request: AuthorizeRequest
-) -> AuthorizeResult:
+def _replayed(plans: Plans, answer: commands.Granted, request: AuthorizeRequest) -> AuthorizeResult:
     """The hold as it is, in its own windows: they need not be those that the request would fall into now."""
-    found = statuses_of_hold(plans, answer.hold, answer.counters, answer.now_ms)
     return AuthorizeResult(
-        organization=organization,
+        organization=plans.organization,
         hold=None if request.validate_only else answer.hold,
         granted_output_tokens=answer.hold.granted_output_tokens,
-        statuses=found,
+        statuses=statuses_of_hold(plans, answer.hold, answer.counters, answer.now_ms),
         replayed=True,
     )
-
-
-def new_reservation(now_ms: int) -> str:
-    """A UUID of version 7: names sort by time."""
-    raw = (
-        (now_ms & (1 << 48) - 1) << 80
-        | 0x7 << 76
-        | secrets.randbits(12) << 64
-        | 0b10 << 62
-        | secrets.randbits(62)
-    )
-    digits = f"{raw:032x}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))

@@ -1,30 +1,42 @@
-"""Why a request was denied, told limit by limit."""
+"""Why a request was denied or diverted, limit by limit, and what the caller of an allowed one should know."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from quota_service.application import messages
-from quota_service.domain.admission import Shortfall, shortfalls
-from quota_service.domain.amounts import Amounts
+from quota_service.application.alerts import Stop
+from quota_service.domain.admission import Excess, Shortfall, excesses, shortfalls
+from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.budget import Budget, Mode
-from quota_service.domain.commands import Counters, Denied, Term
+from quota_service.domain.commands import Counters, Denied, Term, Terms
 from quota_service.domain.decision import Caution, Reason, Violation
+from quota_service.domain.ladder import LadderModel, ladder_of, reached, stopping_steps
+from quota_service.domain.ratelimit import RateLimit
+from quota_service.domain.subject import Subject
 
 HELD_RETRY_MS_MAX = 5_000
 """Holds mostly end before their time: waiting longer for one would waste the caller's."""
 
 
 def violations(
-    denied: Denied, budgets: Sequence[Budget], terms: Sequence[Term], demand: Amounts
+    denied: Denied,
+    budgets: Sequence[Budget],
+    terms: Terms,
+    demand: Amounts,
+    rate_limits: Mapping[str, RateLimit],
 ) -> tuple[Violation, ...]:
     """Every limit that did not fit."""
     found = [
-        _shortfall(short, denied, budgets[short.position], terms[short.position], demand)
-        for short in shortfalls(terms, denied.counters, demand, Mode.HARD)
+        _shortfall(short, denied, budgets[short.position], terms.budgets[short.position], demand)
+        for short in shortfalls(terms.budgets, denied.counters, demand, Mode.HARD)
     ]
-    full = [_full(budgets[position], terms[position]) for position in denied.full]
-    return (*found, *full)
+    full = [_full(budgets[position], terms.budgets[position]) for position in denied.full]
+    rates = [
+        _rate_limited(excess, rate_limits[excess.term.limit])
+        for excess in excesses(terms.rates, denied.gauges, demand, denied.now_ms)
+    ]
+    return (*found, *full, *rates)
 
 
 def _shortfall(short: Shortfall, denied: Denied, budget: Budget, term: Term, demand: Amounts) -> Violation:
@@ -33,7 +45,7 @@ def _shortfall(short: Shortfall, denied: Denied, budget: Budget, term: Term, dem
     explain = messages.held if short.only_held else messages.exhausted
     return Violation(
         reason=Reason.BUDGET_HELD if short.only_held else Reason.BUDGET_EXHAUSTED,
-        message=explain(budget, term, counters, meter, requested),
+        message=messages.short(explain(budget, term, counters, meter, requested)),
         source=f"budgets/{budget.id}",
         each_value=term.window.each_value,
         meter=meter,
@@ -61,11 +73,47 @@ def _wait_ms(short: Shortfall, denied: Denied, term: Term, *, fits_an_empty_wind
 def _full(budget: Budget, term: Term) -> Violation:
     return Violation(
         reason=Reason.TOO_MANY_VALUES,
-        message=messages.too_many_values(budget, term),
+        message=messages.short(messages.too_many_values(budget, term)),
         source=f"budgets/{budget.id}",
         each_value=term.window.each_value,
         reset_ms=term.window.end_ms,
     )
+
+
+def _rate_limited(excess: Excess, limit: RateLimit) -> Violation:
+    """`limit` is what may pass in an interval, `ceiling` the burst, `spent` how much of that is in use."""
+    term = excess.term
+    return Violation(
+        reason=Reason.RATE_LIMITED,
+        message=messages.short(messages.rate_limited(limit, excess)),
+        source=f"rateLimits/{limit.id}",
+        each_value=term.each_value,
+        meter=term.meter,
+        limit=limit.limit,
+        ceiling=term.burst,
+        spent=term.burst - excess.room,
+        requested=excess.amount,
+        retryable=excess.wait_ms is not None,
+        retry_ms=excess.wait_ms,
+    )
+
+
+def stops(
+    denied: Denied,
+    budgets: Sequence[Budget],
+    terms: Terms,
+    demand: Amounts,
+    model: LadderModel,
+    subject: Subject,
+) -> list[Stop]:
+    """The steps of ladders that stopped a request, one a budget."""
+    found: dict[int, Stop] = {}
+    for short in shortfalls(terms.budgets, denied.counters, demand, Mode.HARD):
+        budget, counters = budgets[short.position], denied.counters[short.position]
+        step = min(stopping_steps(budget, model), key=lambda each: each.at_percent)
+        term = terms.budgets[short.position]
+        found.setdefault(short.position, Stop(budget, term, counters, short.meter, step, subject))
+    return list(found.values())
 
 
 _CAUTIONS = {Mode.SOFT: Reason.SOFT_LIMIT, Mode.MONITOR: Reason.WOULD_DENY}
@@ -74,11 +122,13 @@ _CAUTIONS = {Mode.SOFT: Reason.SOFT_LIMIT, Mode.MONITOR: Reason.WOULD_DENY}
 def cautions(
     budgets: Sequence[Budget], terms: Sequence[Term], counters: Sequence[Counters]
 ) -> tuple[Caution, ...]:
-    """Budgets that let a request pass although it is above their ceiling. Counters are those after the
-    grant.
-    """
-    nothing = Amounts()
-    return tuple(
+    """What the caller of a granted request should know. Counters are those after the grant."""
+    return (*_over(budgets, terms, counters), *_steps(budgets, terms, counters))
+
+
+def _over(budgets: Sequence[Budget], terms: Sequence[Term], counters: Sequence[Counters]) -> list[Caution]:
+    """Budgets that let a request pass although it is above their ceiling."""
+    return [
         Caution(
             _CAUTIONS[mode],
             messages.over(
@@ -88,5 +138,21 @@ def cautions(
             terms[short.position].window.each_value,
         )
         for mode in _CAUTIONS
-        for short in shortfalls(terms, counters, nothing, mode)
-    )
+        if any(term.mode is mode for term in terms)
+        for short in shortfalls(terms, counters, NOTHING, mode)
+    ]
+
+
+def _steps(budgets: Sequence[Budget], terms: Sequence[Term], counters: Sequence[Counters]) -> list[Caution]:
+    """Steps of ladders that what is spent has reached."""
+    return [
+        Caution(
+            Reason.LADDER_STEP,
+            messages.step_reached(budget, term, state, each.meter, each.step),
+            f"budgets/{budget.id}",
+            term.window.each_value,
+        )
+        for budget, term, state in zip(budgets, terms, counters, strict=True)
+        if any(state.spent)
+        for each in reached(ladder_of(budget), term.limits_with(state), state.spent)
+    ]

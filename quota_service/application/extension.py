@@ -8,16 +8,17 @@ from quota_service.application import denials
 from quota_service.application.configurations import Configurations
 from quota_service.application.content import content_hash
 from quota_service.application.memory import Memory
-from quota_service.application.plans import Bounds, Plans, term_of
+from quota_service.application.plans import Plan, Plans
 from quota_service.application.ports import HoldStore
 from quota_service.application.requests import ExtendRequest, ExtendResult
 from quota_service.application.statuses import ATTEMPTS
+from quota_service.application.terms import Bounds, ladder_model, term_of
 from quota_service.application.tracking import Tracked
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands, reservation
 from quota_service.domain.amounts import UNLIMITED
 from quota_service.domain.budget import Budget, Mode
-from quota_service.domain.commands import Basis, Term
+from quota_service.domain.commands import Basis, Term, Terms
 from quota_service.domain.errors import (
     AmountTooLarge,
     IdempotencyConflict,
@@ -91,7 +92,7 @@ def _error(
 
 def _command(plans: Plans, hold: Hold, request: ExtendRequest, now_ms: int) -> commands.Extend:
     bounds = Bounds()
-    terms = tuple(term for _, term in _terms(plans, hold, now_ms, bounds))
+    budgets = tuple(term for _, term in _budgets(plans, hold, now_ms, bounds))
     configuration = plans.configuration
     return commands.Extend(
         basis=Basis(
@@ -105,14 +106,18 @@ def _command(plans: Plans, hold: Hold, request: ExtendRequest, now_ms: int) -> c
         content_hash=content_hash(request.ttl_ms, request.additional_output_tokens),
         ttl_ms=request.ttl_ms,
         additional_output_tokens=_clamped(plans, hold, request.additional_output_tokens),
-        terms=terms,
+        terms=Terms(budgets=budgets, rates=_plan(plans, hold).rates),
     )
 
 
-def _terms(plans: Plans, hold: Hold, now_ms: int, bounds: Bounds) -> list[tuple[Budget, Term]]:
+def _plan(plans: Plans, hold: Hold) -> Plan:
+    """What the configuration means by now for the request that the hold was granted to."""
+    return plans.plan(replace(hold.subject, cost_center=""), hold.provider, hold.model)
+
+
+def _budgets(plans: Plans, hold: Hold, now_ms: int, bounds: Bounds) -> list[tuple[Budget, Term]]:
     """The hold's windows under today's budgets. One whose budget is gone limits nothing."""
-    model = plans.model(hold.provider, hold.model)
-    tier = model.tier if model is not None else None
+    model = ladder_model(plans.model(hold.provider, hold.model), (hold.provider, hold.model))
     found = []
     for window in hold.windows:
         budget = plans.configuration.budgets.get(window.budget)
@@ -120,7 +125,7 @@ def _terms(plans: Plans, hold: Hold, now_ms: int, bounds: Bounds) -> list[tuple[
             gone = Budget(id=window.budget, mode=Mode.MONITOR)
             found.append((gone, Term(window, UNLIMITED, 100, Mode.MONITOR)))
         else:
-            found.append((budget, term_of(budget, window, tier, now_ms, bounds)))
+            found.append((budget, term_of(budget, window, model, now_ms, bounds)))
     return found
 
 
@@ -133,11 +138,13 @@ def _clamped(plans: Plans, hold: Hold, additional: int) -> int:
 
 
 def _denied(plans: Plans, hold: Hold, command: commands.Extend, answer: commands.Denied) -> ExtendResult:
-    budgets = [budget for budget, _ in _terms(plans, hold, answer.now_ms, Bounds())]
+    budgets = [budget for budget, _ in _budgets(plans, hold, answer.now_ms, Bounds())]
     more = reservation.extend(
         replace(hold, state=State.HELD),
         ttl_ms=0,
         additional_output_tokens=command.additional_output_tokens,
         now_ms=answer.now_ms,
     ).held
-    return ExtendResult(hold=hold, violations=denials.violations(answer, budgets, command.terms, more))
+    rate_limits = plans.configuration.rate_limits
+    violations = denials.violations(answer, budgets, command.terms, more, rate_limits)
+    return ExtendResult(hold=hold, violations=violations)

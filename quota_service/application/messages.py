@@ -3,14 +3,47 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import assert_never
 from zoneinfo import ZoneInfo
 
+from quota_service.domain.admission import Excess
 from quota_service.domain.amounts import Meter
-from quota_service.domain.budget import Budget
+from quota_service.domain.budget import (
+    Action,
+    Block,
+    Budget,
+    Downgrade,
+    LadderStep,
+    Mode,
+    Notify,
+    Restrict,
+)
 from quota_service.domain.commands import Counters, Term
+from quota_service.domain.decision import Reason, Violation
+from quota_service.domain.model_policy import ANY_MODEL, ModelPolicy
 from quota_service.domain.period import EPOCH
+from quota_service.domain.pricing import Model
+from quota_service.domain.ratelimit import RateLimit
 
 MESSAGE_LENGTH_MAX = 300
+NAME_LENGTH_MAX = 60
+"""Of a budget or a value in a sentence: what matters most, the amounts and the reset, comes behind it."""
+
+MODELS_NAMED_MAX = 3
+
+_TO_DO = {
+    Reason.BUDGET_EXHAUSTED: "Ask for a higher limit.",
+    Reason.NO_BUDGET: "Ask for a budget that covers it.",
+    Reason.RATE_LIMITED: "Send a smaller request.",
+    Reason.MODEL_UNKNOWN: "Use a model that the catalogue prices.",
+    Reason.MODEL_NOT_ALLOWED: "Use an allowed model.",
+    Reason.SUBJECT_DISABLED: "Ask an administrator to enable it.",
+    Reason.API_KEY_REVOKED: "Use another key.",
+    Reason.SUBJECT_UNKNOWN: "Ask an administrator to register it.",
+    Reason.SUBJECT_CONTRADICTORY: "Send only what belongs together.",
+    Reason.DIMENSION_REQUIRED: "Send it with the request.",
+    Reason.TOO_MANY_VALUES: "Ask for a higher maximum.",
+}
 
 
 def amount(value: int, meter: Meter) -> str:
@@ -37,16 +70,24 @@ def reset(end_ms: int | None, budget: Budget) -> str:
     return f"{local.day} {local:%b %Y %H:%M %Z}"
 
 
-def name_of(budget: Budget, each_value: str) -> str:
-    """The budget as people call it, with the value whose counter it is."""
-    name = f"“{budget.display_name or budget.id}”"
-    return f"{name} of {each_value}" if each_value else name
+def wait(milliseconds: int) -> str:
+    """How long to wait: `0.4 s`, `12 s`, `5 min`; never less than it is."""
+    if milliseconds < 1_000:
+        return f"0.{-(-milliseconds // 100)} s" if milliseconds <= 900 else "1 s"
+    seconds = -(-milliseconds // 1_000)
+    return f"{seconds} s" if seconds < 180 else f"{-(-seconds // 60)} min"
+
+
+def name_of(budget: Budget | RateLimit, each_value: str) -> str:
+    """The budget or rate limit as people call it, with the value whose counter it is."""
+    name = f"“{_cut(budget.display_name or budget.id, NAME_LENGTH_MAX)}”"
+    return f"{name} of {_cut(each_value, NAME_LENGTH_MAX)}" if each_value else name
 
 
 def exhausted(budget: Budget, term: Term, counters: Counters, meter: Meter, requested: int) -> str:
     """A budget has no room, even if everything held returned."""
     ends = reset(term.window.end_ms, budget)
-    return _short(
+    return (
         f"Budget {name_of(budget, term.window.each_value)} has no room for {amount(requested, meter)}: "
         f"{_standing(term, counters, meter)}{f'; it resets on {ends}' if ends else ''}."
     )
@@ -54,39 +95,122 @@ def exhausted(budget: Budget, term: Term, counters: Counters, meter: Meter, requ
 
 def held(budget: Budget, term: Term, counters: Counters, meter: Meter, requested: int) -> str:
     """A budget has no room while calls under way hold some of it."""
-    return _short(
+    return (
         f"Budget {name_of(budget, term.window.each_value)} has no room for {amount(requested, meter)} now: "
         f"{_standing(term, counters, meter)} by {counters.holds} "
-        f"call{'' if counters.holds == 1 else 's'} under way; try again in a moment."
+        f"call{'' if counters.holds == 1 else 's'} under way."
     )
 
 
 def too_many_values(budget: Budget, term: Term) -> str:
     """A budget has as many counters as it may have."""
-    return _short(
+    return (
         f"Budget {name_of(budget, '')} counts at most {term.max_values} values of its tag and has none "
-        f"left for “{term.window.each_value}”."
+        f"left for “{_cut(term.window.each_value, NAME_LENGTH_MAX)}”."
     )
+
+
+def rate_limited(limit: RateLimit, excess: Excess) -> str:
+    """A rate limit has no room now, or (`wait_ms` `None`) never has so much."""
+    meter = excess.term.meter
+    asked, name = amount(excess.amount, meter), name_of(limit, excess.term.each_value)
+    if excess.wait_ms is None:
+        most = amount(excess.term.burst, meter)
+        return f"Rate limit {name} lets {most} pass at once, and this needs {asked}."
+    limited = f"{amount(limit.limit, meter)} per {_interval(limit.interval_ms)}"
+    room = amount(excess.room, meter)
+    return f"Rate limit {name} of {limited} has no room for {asked} now, only for {room}."
+
+
+def _interval(milliseconds: int) -> str:
+    for unit_ms, name in ((86_400_000, "day"), (3_600_000, "hour"), (60_000, "minute"), (1_000, "second")):
+        if milliseconds % unit_ms == 0:
+            number = milliseconds // unit_ms
+            return name if number == 1 else f"{number} {name}s"
+    return f"{milliseconds} ms"
+
+
+def model_not_allowed(policy: ModelPolicy, model: Model) -> str:
+    """A policy does not let a model pass: which ones it does."""
+    tiers = ", ".join(str(tier) for tier in sorted(policy.allowed_tiers))
+    names = [f"{provider}/{'…' if name == ANY_MODEL else name}" for provider, name in policy.allowed_models]
+    more = [f"{len(names) - MODELS_NAMED_MAX} more"] if len(names) > MODELS_NAMED_MAX else []
+    kinds = [f"models of tier {tiers}"] if tiers else []
+    allowed = ", ".join((*kinds, *names[:MODELS_NAMED_MAX], *more)) or "no model"
+    who = f" for team {policy.team}" if policy.team else ""
+    name = f"“{_cut(policy.display_name or policy.id, NAME_LENGTH_MAX)}”{who}"
+    return f"Model {model.provider}/{model.model} is not allowed by policy {name}, which allows {allowed}."
 
 
 def over(budget: Budget, term: Term, counters: Counters, meter: Meter) -> str:
     """A budget that does not block is over its limit."""
-    return _short(
+    return short(
         f"Budget {name_of(budget, term.window.each_value)} is over its limit: "
         f"{_standing(term, counters, meter)}."
     )
 
 
-def with_help(message: str, help_url: str) -> str:
-    """A denial, with where to go from here."""
-    return _short(f"{message} {help_url}") if help_url else message
+def step_reached(budget: Budget, term: Term, counters: Counters, meter: Meter, step: LadderStep) -> str:
+    """A step of a ladder has been reached: what happens from here on."""
+    return short(
+        f"Budget {name_of(budget, term.window.each_value)} has reached {step.at_percent} %: "
+        f"{_standing(term, counters, meter)}{_from_here(budget, step.action)}."
+    )
+
+
+def _from_here(budget: Budget, action: Action) -> str:
+    """Only hard budgets do more than tell."""
+    if budget.mode is not Mode.HARD:
+        return ""
+    match action:
+        case Notify():
+            return ""
+        case Restrict(max_tier=tier):
+            return f"; from here on only models of tier {tier} or below pass"
+        case Downgrade(provider=provider, model=model):
+            return f"; from here on {provider}/{model} is used"
+        case Block():
+            return "; from here on nothing passes"
+        case _:
+            assert_never(action)
+
+
+def downgraded(provider: str, model: str, why: str) -> str:
+    """Another model was granted than was asked for."""
+    return short(f"{provider}/{model} is granted instead. {why}")
+
+
+def partial(granted: int, asked: int) -> str:
+    """Fewer output tokens were granted than were asked for."""
+    return f"Only {amount(granted, Meter.TOKENS)} of output fit, of {asked:,} asked for."
+
+
+def for_person(violation: Violation, help_url: str) -> str:
+    """A denial in one message: what stands in the way, and one thing to do or where to turn."""
+    text = violation.message
+    if violation.retryable and violation.retry_ms is not None:
+        return _closed(text, f"Try again in {wait(violation.retry_ms)}.")
+    to_do = f"See {help_url}" if help_url else _TO_DO.get(violation.reason, "")
+    return _closed(text, to_do)
+
+
+def _closed(text: str, to_do: str) -> str:
+    """The text with what to do behind it, which is never cut."""
+    return f"{_cut(text, MESSAGE_LENGTH_MAX - len(to_do) - 1)} {to_do}" if to_do else short(text)
+
+
+def short(message: str) -> str:
+    return _cut(message, MESSAGE_LENGTH_MAX)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: max(0, length - 1)]}…"
 
 
 def _standing(term: Term, counters: Counters, meter: Meter) -> str:
     limit = term.limits_with(counters)[meter] or 0
     parts = f"{amount(counters.spent[meter], meter)} spent of {amount(limit, meter)}"
+    stop = term.ceilings_with(counters)[meter] or 0
+    if stop != limit:
+        parts = f"{parts} (this model stops at {amount(stop, meter)})"
     return f"{parts}, {amount(counters.held[meter], meter)} held" if counters.held[meter] else parts
-
-
-def _short(message: str) -> str:
-    return message if len(message) <= MESSAGE_LENGTH_MAX else f"{message[: MESSAGE_LENGTH_MAX - 1]}…"

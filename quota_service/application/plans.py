@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
+from quota_service.application import messages
 from quota_service.application.ports import ModelAliases
-from quota_service.domain import scope
-from quota_service.domain.budget import Budget, ceiling_percent, limits_at
-from quota_service.domain.commands import Basis, Term
+from quota_service.application.terms import Bounds, facts_of, ladder_model, term_at, term_of
+from quota_service.domain import ladder, ratelimit, scope
+from quota_service.domain.budget import Budget
+from quota_service.domain.commands import Basis, Term, Terms
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.decision import Reason, Violation
-from quota_service.domain.period import Once, Window, window_at
+from quota_service.domain.ladder import LadderModel
+from quota_service.domain.model_policy import allows, policy_for
 from quota_service.domain.pricing import Model, RateCard, rate_card
+from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.scope import Facts
 from quota_service.domain.subject import Subject, SubjectFault, SubjectProblem, complete
@@ -34,14 +37,20 @@ _REASONS = {
 
 
 class Moment(NamedTuple):
-    """A plan in a stretch of time. `terms` and `budgets` are in the same order; `card` is `None` where the
-    model has no price.
+    """A plan in a stretch of time. `terms.budgets` and `budgets` are in the same order; `card` is `None`
+    where the model has no price. `others` are the plans, in the same stretch, of the models that may be
+    granted in place of the asked one.
     """
 
     basis: Basis
-    terms: tuple[Term, ...]
+    terms: Terms
     budgets: tuple[Budget, ...]
     card: RateCard | None
+    others: tuple[tuple[Plan, Moment], ...] = ()
+
+    @property
+    def windows(self) -> tuple[WindowRef, ...]:
+        return tuple([term.window for term in self.terms.budgets])
 
 
 class Plan:
@@ -51,15 +60,15 @@ class Plan:
     first. What `unknown` says against the request then counts only if that fails.
     """
 
-    def __init__(
-        self, configuration: Configuration, subject: Subject, model: Model | None, asked: ModelKey
-    ) -> None:
+    def __init__(self, plans: Plans, subject: Subject, model: Model | None, asked: ModelKey) -> None:
+        configuration = plans.configuration
         organization = configuration.organization.id
         completed, problems = complete(replace(subject, organization=organization), configuration.directory)
         self.subject = completed
         self.model = model
         self.problems = problems
         self.facts = facts_of(completed, model, asked)
+        self.ladder_model = ladder_model(model, asked)
         self.registers = configuration.organization.create_unknown_subjects and _registrable(
             completed, problems
         )
@@ -67,13 +76,16 @@ class Plan:
         self.violations = (
             *(() if self.registers else self.unknown),
             *_missing_dimensions(configuration, self.facts),
+            *_model_not_allowed(configuration, completed, model),
         )
-        self._configuration = configuration
+        self._plans = plans
+        self._sent = subject
         self._matching = tuple(
             budget
             for _, budget in sorted(configuration.budgets.items())
             if not budget.disabled and scope.matches(budget.scope, self.facts)
         )
+        self.rates = _rate_terms(configuration, self.facts)
         self._moment: Moment | None = None
 
     def at(self, now_ms: int) -> Moment:
@@ -86,87 +98,51 @@ class Plan:
     def moment(self, now_ms: int) -> Moment:
         """As `at`, without remembering it: for instants of the past."""
         bounds = Bounds()
+        own = self._own(now_ms, bounds)
+        others = [(plan, plan._own(now_ms, bounds)) for plan in self._diversions(own.budgets)]
+        configuration = self._plans.configuration
+        basis = Basis(
+            organization=configuration.organization.id,
+            version=configuration.version,
+            from_ms=bounds.from_ms,
+            until_ms=bounds.until_ms,
+        )
+        usable = tuple(each for each in others if each[0].is_usable(each[1]))
+        return own._replace(basis=basis, others=usable)
+
+    def is_usable(self, moment: Moment) -> bool:
+        """Whether the model may be granted in place of another: allowed, priced by the catalogue, and in some
+        budget where the organization wants that.
+        """
+        if self.violations or self.model is None or moment.card is None:
+            return False
+        priced = bool(self.model.prices)
+        return priced and (bool(moment.budgets) or self._plans.configuration.organization.allow_unbudgeted)
+
+    def _own(self, now_ms: int, bounds: Bounds) -> Moment:
+        """The moment of this model alone. Its basis is not known before those of the others are."""
         card = rate_card(self.model, now_ms) if self.model else None
         if card is not None:
             bounds.within(card.from_ms, card.until_ms)
         elif self.model is not None:
-            bounds.outside(min((dated.start_ms for dated in self.model.prices), default=None), None, now_ms)
-        found = [(budget, term_at(budget, self.facts, now_ms, bounds)) for budget in self._matching]
+            bounds.before(min((dated.start_ms for dated in self.model.prices), default=None), now_ms)
+        found = [
+            (budget, term_at(budget, self.facts, self.ladder_model, now_ms, bounds))
+            for budget in self._matching
+        ]
         live = [(budget, term) for budget, term in found if term is not None]
-        return Moment(
-            Basis(
-                organization=self._configuration.organization.id,
-                version=self._configuration.version,
-                from_ms=bounds.from_ms,
-                until_ms=bounds.until_ms,
-            ),
-            tuple(term for _, term in live),
-            tuple(budget for budget, _ in live),
-            card,
-        )
+        terms = Terms(budgets=tuple(term for _, term in live), rates=self.rates)
+        return Moment(_NO_BASIS, terms, tuple(budget for budget, _ in live), card)
+
+    def _diversions(self, budgets: Iterable[Budget]) -> list[Plan]:
+        """The plans of the models that the ladders divert to."""
+        asked = (self.ladder_model.provider, self.ladder_model.model)
+        return [
+            self._plans.plan(self._sent, *target) for target in ladder.targets(budgets) if target != asked
+        ]
 
 
-class Bounds:
-    """The stretch of time in which everything looked at so far stays as it is."""
-
-    def __init__(self) -> None:
-        self.from_ms = 0
-        self.until_ms: int | None = None
-
-    def within(self, from_ms: int, until_ms: int | None) -> None:
-        self.from_ms = max(self.from_ms, from_ms)
-        if until_ms is not None:
-            self.until_ms = until_ms if self.until_ms is None else min(self.until_ms, until_ms)
-
-    def outside(self, start_ms: int | None, end_ms: int | None, now_ms: int) -> None:
-        """`now_ms` is before the start or not before the end of something, and stays so until the border."""
-        if start_ms is not None and now_ms < start_ms:
-            self.within(0, start_ms)
-        elif end_ms is not None and now_ms >= end_ms:
-            self.within(end_ms, None)
-
-
-def term_at(budget: Budget, facts: Facts, now_ms: int, bounds: Bounds | None = None) -> Term | None:
-    """The budget's term for a request at an instant; `None` outside a one-off period. Narrows the bounds."""
-    bounds = bounds or Bounds()
-    window = window_at(budget.period, ZoneInfo(budget.time_zone), now_ms)
-    if window is None:
-        if isinstance(budget.period, Once):
-            bounds.outside(budget.period.start_ms, budget.period.end_ms, now_ms)
-        return None
-    bounds.within(*window)
-    value = scope.each_value(budget.scope, facts)
-    return term_of(budget, WindowRef(budget.id, value, *window), facts.tier, now_ms, bounds)
-
-
-def term_of(
-    budget: Budget, window: WindowRef, tier: int | None, now_ms: int, bounds: Bounds | None = None
-) -> Term:
-    """The budget's term in a given window."""
-    limits, until_ms = limits_at(budget, window.each_value, now_ms)
-    if bounds is not None:
-        bounds.within(0, until_ms)
-    each = budget.scope.each
-    return Term(
-        window=window,
-        limits=limits,
-        percent=ceiling_percent(budget, tier),
-        mode=budget.mode,
-        max_values=each.max_values if each is not None else 0,
-    )
-
-
-def window_of(budget: Budget, now_ms: int) -> Window | None:
-    """The budget's window at an instant."""
-    return window_at(budget.period, ZoneInfo(budget.time_zone), now_ms)
-
-
-def facts_of(subject: Subject, model: Model | None, asked: ModelKey) -> Facts:
-    """What budgets look at. The model counts under the catalogue's name, however the request spelt it."""
-    provider, name = asked
-    if model is None:
-        return Facts(subject=subject, provider=provider, model=name, tier=None)
-    return Facts(subject=subject, provider=provider, model=model.model, tier=model.tier)
+_NO_BASIS = Basis(organization="", version=0)
 
 
 def _within(basis: Basis, now_ms: int) -> bool:
@@ -181,6 +157,24 @@ def _registrable(subject: Subject, problems: tuple[SubjectProblem, ...]) -> bool
     """Whether unknown names are all that is wrong. A key must have somebody to belong to."""
     owned = bool(subject.user or subject.team) or not subject.api_key
     return bool(problems) and owned and all(problem.fault is SubjectFault.UNKNOWN for problem in problems)
+
+
+def _model_not_allowed(
+    configuration: Configuration, subject: Subject, model: Model | None
+) -> tuple[Violation, ...]:
+    policy = policy_for(subject.team, configuration.model_policies)
+    if policy is None or model is None or allows(policy, model):
+        return ()
+    message = messages.model_not_allowed(policy, model)
+    return (Violation(Reason.MODEL_NOT_ALLOWED, message, f"modelPolicies/{policy.id}"),)
+
+
+def _rate_terms(configuration: Configuration, facts: Facts) -> tuple[RateTerm, ...]:
+    return tuple(
+        ratelimit.term_of(limit, scope.each_value(limit.scope, facts))
+        for _, limit in sorted(configuration.rate_limits.items())
+        if not limit.disabled and scope.matches(limit.scope, facts)
+    )
 
 
 def _missing_dimensions(configuration: Configuration, facts: Facts) -> tuple[Violation, ...]:
@@ -209,10 +203,14 @@ class Plans:
         self.configuration = configuration
         self._aliases = aliases
         self._plans: dict[tuple[Subject, str, str], Plan] = {}
-        self._terms: dict[tuple[WindowRef, int | None], _Known] = {}
+        self._terms: dict[tuple[WindowRef, LadderModel], _Known] = {}
         self._providers = {
             provider for provider, _ in (*configuration.own_models, *configuration.imported_models)
         }
+
+    @property
+    def organization(self) -> str:
+        return self.configuration.organization.id
 
     def plan(self, subject: Subject, provider: str, model: str) -> Plan:
         key = (subject, provider, model)
@@ -221,16 +219,16 @@ class Plans:
             if len(self._plans) >= PLANS_MAX:
                 self._plans.clear()
             found = self._plans[key] = Plan(
-                self.configuration,
+                self,
                 subject,
                 self.model(provider, model),
                 (self._provider(provider, model), model),
             )
         return found
 
-    def term_in(self, window: WindowRef, tier: int | None, now_ms: int) -> tuple[Budget, Term] | None:
+    def term_in(self, window: WindowRef, model: LadderModel, now_ms: int) -> tuple[Budget, Term] | None:
         """The budget of a window, and its term there; `None` where it is no longer in the configuration."""
-        known = self._terms.get((window, tier))
+        known = self._terms.get((window, model))
         if known is None or (known.until_ms is not None and now_ms >= known.until_ms):
             budget = self.configuration.budgets.get(window.budget)
             if budget is None:
@@ -238,8 +236,8 @@ class Plans:
             if len(self._terms) >= PLANS_MAX:
                 self._terms.clear()
             bounds = Bounds()
-            term = term_of(budget, window, tier, now_ms, bounds)
-            known = self._terms[window, tier] = _Known(budget, term, bounds.until_ms)
+            term = term_of(budget, window, model, now_ms, bounds)
+            known = self._terms[window, model] = _Known(budget, term, bounds.until_ms)
         return known.budget, known.term
 
     def _provider(self, provider: str, model: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from quota_service.application.configurations import Configurations
 from quota_service.application.content import content_hash
 from quota_service.application.memory import Memory
+from quota_service.application.opening import Openings
 from quota_service.application.plans import Moment, Plan, Plans
 from quota_service.application.ports import HoldStore, LedgerRow
 from quota_service.application.requests import Durability, RecordRequest, RecordResult
@@ -17,7 +18,7 @@ from quota_service.application.tracking import Tracked
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands, ledger
 from quota_service.domain.amounts import Amounts
-from quota_service.domain.commands import Basis
+from quota_service.domain.commands import Basis, Term
 from quota_service.domain.errors import (
     AmountTooLarge,
     FieldProblem,
@@ -52,6 +53,7 @@ class Charge:
 
 class _Priced(NamedTuple):
     hold: Hold
+    terms: tuple[Term, ...]
     charged: Amounts
     pico: int
     occur_ms: int
@@ -66,12 +68,14 @@ class Recording:
         holds: HoldStore,
         memory: Memory,
         writer: LedgerWriter,
+        openings: Openings,
         tracked: Tracked,
     ) -> None:
         self._configurations = configurations
         self._holds = holds
         self._memory = memory
         self._writer = writer
+        self._openings = openings
         self._tracked = tracked
 
     async def record(self, request: RecordRequest) -> RecordResult:
@@ -90,10 +94,13 @@ class Recording:
             return _replayed(organization, content, known)
         for _ in range(ATTEMPTS):
             basis = Basis(organization=organization, version=plans.configuration.version)
-            answer: commands.RecordAnswer | commands.OutsideBasis
+            answer: commands.RecordAnswer
             try:
                 priced = self._price(plans, _charge(request))
                 answer = await self._holds.record(_command(basis, key, content, request.usage, priced))
+                if isinstance(answer, commands.Unopened):
+                    await self._openings.open(plans, priced.terms)
+                    continue
             except QuotaError as error:
                 answer = await self._proven(basis, error)
             match answer:
@@ -117,17 +124,20 @@ class Recording:
         plans = await self._configurations.get(organization)
         for _ in range(ATTEMPTS):
             basis = Basis(organization=organization, version=plans.configuration.version)
-            stale = await self._holds.inspect(commands.Inspect(basis=basis, windows=()))
-            if not isinstance(stale, commands.Stale):
-                return _ended(self._price(plans, charge_), reservation)
-            plans = await self._configurations.at_least(organization, stale.version)
+            answer = await self._holds.inspect(commands.Inspect(basis=basis))
+            if isinstance(answer, commands.Stale):
+                plans = await self._configurations.at_least(organization, answer.version)
+                continue
+            priced = self._price(plans, charge_)
+            await self._openings.open(plans, priced.terms)
+            return _ended(priced, reservation)
         raise StoreUnavailable("The configuration changes faster than a charge can be made.")
 
     async def _proven(self, basis: Basis, error: QuotaError) -> commands.Stale:
         """Raises the error if the configuration that it comes from is current."""
         if isinstance(error, StoreUnavailable):
             raise error
-        current = await self._holds.inspect(commands.Inspect(basis=basis, windows=()))
+        current = await self._holds.inspect(commands.Inspect(basis=basis))
         if isinstance(current, commands.Stale):
             return current
         raise error
@@ -150,6 +160,7 @@ class Recording:
         rates = moment.card.rates
         return _Priced(
             _draft(plan, moment, charge_),
+            moment.terms.budgets,
             _charged(rates, charge_.usage),
             cost_pico(rates, charge_.usage),
             occur_ms,
@@ -203,7 +214,7 @@ def _draft(plan: Plan, moment: Moment, charge_: Charge) -> Hold:
         requested_model=charge_.model,
         rates=moment.card.rates if moment.card else (),
         caller_priced=plan.model is not None and plan.model.caller_priced,
-        windows=tuple(term.window for term in moment.terms),
+        windows=moment.windows,
     )
 
 
@@ -225,6 +236,7 @@ def _command(basis: Basis, key: str, content: str, usage: Usage, priced: _Priced
         key=key,
         content_hash=content,
         hold=priced.hold,
+        terms=priced.terms,
         usage=usage,
         charged=priced.charged,
         cost_pico=priced.pico,

@@ -39,7 +39,9 @@ class AuthorizeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizeResult:
-    """`hold` is `None` on a denial and with `validate_only`; `violations` are empty on an allowance."""
+    """`hold` is `None` on a denial and with `validate_only`; `violations` are empty on an allowance.
+    `budgets` of the statuses are those of the model that was granted or, on a denial, asked for.
+    """
 
     organization: str
     hold: Hold | None = None

@@ -92,7 +92,7 @@ class Commits:
         """The newest plans: a price is nothing to be out of date."""
         plans = await self._configurations.get(organization)
         basis = commands.Basis(organization=organization, version=plans.configuration.version)
-        answer = await self._holds.inspect(commands.Inspect(basis=basis, windows=()))
+        answer = await self._holds.inspect(commands.Inspect(basis=basis))
         if isinstance(answer, commands.Stale):
             return await self._configurations.at_least(organization, answer.version)
         return plans

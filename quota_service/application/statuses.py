@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from quota_service.application import plans
 from quota_service.application.configurations import Configurations
-from quota_service.application.plans import Plans
+from quota_service.application.opening import Openings
+from quota_service.application.plans import Plan, Plans
 from quota_service.application.ports import HoldStore
+from quota_service.application.terms import ladder_model, term_of
 from quota_service.domain.budget import Budget
-from quota_service.domain.commands import Basis, Counters, Inspect, Inspected, OutsideBasis, Stale, Term
+from quota_service.domain.commands import (
+    Basis,
+    Counters,
+    Inspect,
+    Inspected,
+    OutsideBasis,
+    Stale,
+    Term,
+    Unopened,
+)
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import (
     BudgetNotFound,
@@ -20,6 +30,7 @@ from quota_service.domain.errors import (
     StoreUnavailable,
 )
 from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.schedule import pause_of, window_of
 from quota_service.domain.subject import Subject, SubjectFault
 
 ATTEMPTS = 5
@@ -44,9 +55,8 @@ def statuses_of_hold(
     plans_: Plans, hold: Hold, counters: Sequence[Counters], now_ms: int
 ) -> tuple[Status, ...]:
     """The windows that a hold counts in, under today's budgets. Budgets deleted since are left out."""
-    model = plans_.model(hold.provider, hold.model)
-    tier = model.tier if model else None
-    found = [plans_.term_in(window, tier, now_ms) for window in hold.windows]
+    model = ladder_model(plans_.model(hold.provider, hold.model), (hold.provider, hold.model))
+    found = [plans_.term_in(window, model, now_ms) for window in hold.windows]
     return tuple(
         [Status(*known, state) for known, state in zip(found, counters, strict=True) if known is not None]
     )
@@ -55,9 +65,10 @@ def statuses_of_hold(
 class Statuses:
     """Reads windows under the current configuration."""
 
-    def __init__(self, configurations: Configurations, holds: HoldStore) -> None:
+    def __init__(self, configurations: Configurations, holds: HoldStore, openings: Openings) -> None:
         self._configurations = configurations
         self._holds = holds
+        self._openings = openings
 
     async def get(self, organization: str, budget_id: str, each_value: str) -> Sequence[Status]:
         """One budget's window now: none outside a one-off period. Raises BudgetNotFound, InvalidRequest."""
@@ -72,7 +83,7 @@ class Statuses:
                 await self._configurations.fresh(organization)
                 plans_ = await self._configurations.get(organization)
                 continue
-            read, plans_ = await self._read(plans_, basis, found)
+            read, plans_ = await self.read(plans_, basis, found)
             if read is not None:
                 return read
         raise StoreUnavailable("The configuration changes faster than it can be read.")
@@ -84,26 +95,27 @@ class Statuses:
         for _ in range(ATTEMPTS):
             plan = plans_.plan(subject, provider, model)
             moment = plan.at(self._holds.now_ms())
-            found = list(zip(moment.budgets, moment.terms, strict=True))
-            read, plans_ = await self._read(plans_, moment.basis, found)
+            found = list(zip(moment.budgets, moment.terms.budgets, strict=True))
+            read, plans_ = await self.read(plans_, moment.basis, found)
             if read is not None:
                 _refuse_problems(plan)
                 return read
         raise StoreUnavailable("The configuration changes faster than it can be read.")
 
-    async def _read(
+    async def read(
         self, plans_: Plans, basis: Basis, found: Sequence[tuple[Budget, Term]]
     ) -> tuple[Sequence[Status] | None, Plans]:
         """The windows' statuses, or `None` and the plans to try again with."""
-        answer = await self._holds.inspect(
-            Inspect(basis=basis, windows=tuple(term.window for _, term in found))
-        )
+        answer = await self._holds.inspect(Inspect(basis=basis, terms=tuple(term for _, term in found)))
         match answer:
             case Inspected():
                 budgets, terms = [budget for budget, _ in found], [term for _, term in found]
                 return statuses(budgets, terms, answer.counters), plans_
             case Stale():
                 return None, await self._configurations.at_least(basis.organization, answer.version)
+            case Unopened():
+                await self._openings.open(plans_, [term for _, term in found])
+                return None, plans_
             case OutsideBasis():
                 return None, plans_
 
@@ -111,7 +123,6 @@ class Statuses:
 def _of_budget(
     configuration: Configuration, budget_id: str, each_value: str, now_ms: int
 ) -> tuple[list[tuple[Budget, Term]], Basis]:
-    basis = Basis(organization=configuration.organization.id, version=configuration.version)
     budget = configuration.budgets.get(budget_id)
     if budget is None:
         raise BudgetNotFound(
@@ -119,19 +130,20 @@ def _of_budget(
         )
     if each_value and budget.scope.each is None:
         raise InvalidRequest(FieldProblem("each_value", "the budget has one counter, not one for each value"))
-    window = plans.window_of(budget, now_ms)
+    window = window_of(budget, now_ms)
+    from_ms, until_ms = window or pause_of(budget, now_ms)
+    basis = Basis(
+        organization=configuration.organization.id,
+        version=configuration.version,
+        from_ms=from_ms,
+        until_ms=until_ms,
+    )
     if window is None:
         return [], basis
-    term = plans.term_of(budget, WindowRef(budget.id, each_value, *window), None, now_ms)
-    return [(budget, term)], Basis(
-        organization=basis.organization,
-        version=basis.version,
-        from_ms=window.start_ms,
-        until_ms=window.end_ms,
-    )
+    return [(budget, term_of(budget, WindowRef(budget.id, each_value, *window), None, now_ms))], basis
 
 
-def _refuse_problems(plan: plans.Plan) -> None:
+def _refuse_problems(plan: Plan) -> None:
     """Whoever is disabled may still be asked about."""
     problems = [problem for problem in plan.problems if problem.fault is not SubjectFault.DISABLED]
     if problems:

@@ -1,5 +1,5 @@
-"""The rule of admission: a demand fits if spent + held + demand ≤ ceiling, in every meter of every matching
-budget that blocks.
+"""The rule of admission: a demand fits if spent + held + demand ≤ ceiling in every meter of every matching
+budget that blocks, and every matching rate limit has room for it.
 """
 
 from __future__ import annotations
@@ -7,9 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from quota_service.domain.amounts import Amounts, Limits, Meter
+from quota_service.domain import ratelimit
+from quota_service.domain.amounts import REQUEST_COST_MICROS_MAX, Amounts, Limits, Meter
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Counters, Term
+from quota_service.domain.commands import Alternative, Counters, Term, Terms
+from quota_service.domain.pricing import PICO_PER_MICRO, Usage, cost_pico
+from quota_service.domain.ratelimit import Gauge, RateTerm
+from quota_service.domain.reservation import Hold
 
 
 class Shortfall(NamedTuple):
@@ -21,6 +25,65 @@ class Shortfall(NamedTuple):
     position: int
     meter: Meter
     only_held: bool
+
+
+class Excess(NamedTuple):
+    """A rate limit that has no room for an amount. `wait_ms`: how long until it has; `None`: never."""
+
+    term: RateTerm
+    amount: int
+    room: int
+    wait_ms: int | None
+
+
+def largest_grant(
+    alternative: Alternative, counters: Sequence[Counters], gauges: Sequence[Gauge], now_ms: int
+) -> int | None:
+    """The most output tokens with which the alternative fits; `None` where that is less than is of use."""
+    hold, terms = alternative.hold, alternative.terms
+    rooms = [
+        (meter, ceiling - state.spent[meter] - state.held[meter])
+        for term, state in zip(terms.budgets, counters, strict=True)
+        if term.mode is Mode.HARD
+        for meter, ceiling in enumerate(term.ceilings_with(state))
+        if ceiling is not None
+    ]
+    rooms += [
+        (rate.meter, ratelimit.room(rate, gauge, now_ms))
+        for rate, gauge in zip(terms.rates, gauges, strict=True)
+    ]
+    most = min((_tokens_in(hold, Meter(meter), room) for meter, room in rooms), default=alternative.most)
+    granted = min(most, alternative.most)
+    return granted if granted >= alternative.least else None
+
+
+def _tokens_in(hold: Hold, meter: Meter, room: int) -> int:
+    """How many output tokens fit into room in a meter, at most those asked for; negative where not even the
+    rest of the request does.
+    """
+    most = hold.granted_output_tokens
+    if room < 0:
+        return -1
+    match meter:
+        case Meter.TOKENS:
+            return min(most, room - hold.input_tokens)
+        case Meter.REQUESTS:
+            return most if room >= 1 else -1
+        case Meter.COST:
+            fixed, per_token = output_prices(hold)
+            pico = min(room, REQUEST_COST_MICROS_MAX) * PICO_PER_MICRO - fixed
+            if pico < 0:
+                return -1
+            return min(most, pico // per_token) if per_token else most
+
+
+def output_prices(hold: Hold) -> tuple[int, int]:
+    """What a request costs without output, and for each output token, in pico-USD."""
+    fixed, more = (
+        cost_pico(hold.rates, Usage(hold.input_tokens, 0, 0, output, hold.own_cost_micros))
+        for output in (0, 1)
+    )
+    return fixed, more - fixed
 
 
 def short_meters(counters: Counters, demand: Amounts, ceilings: Limits) -> tuple[Meter, ...]:
@@ -38,16 +101,39 @@ def shortfalls(
 ) -> tuple[Shortfall, ...]:
     """Where a demand does not fit, among the budgets of a mode. With HARD: why it is denied."""
     return tuple(
-        Shortfall(position, meter, _only_held(state, demand, term.ceilings_with(state), meter))
+        Shortfall(position, meter, _only_held(state, demand, ceilings, meter))
         for position, (term, state) in enumerate(zip(terms, counters, strict=True))
         if term.mode is mode
-        for meter in short_meters(state, demand, term.ceilings_with(state))
+        for ceilings in (term.ceilings_with(state),)
+        for meter in short_meters(state, demand, ceilings)
     )
 
 
 def _only_held(counters: Counters, demand: Amounts, ceilings: Limits, meter: Meter) -> bool:
     ceiling = ceilings[meter]
     return ceiling is not None and counters.spent[meter] + demand[meter] <= ceiling
+
+
+def excesses(
+    terms: Sequence[RateTerm], gauges: Sequence[Gauge], demand: Amounts, now_ms: int
+) -> tuple[Excess, ...]:
+    """The rate limits that have no room for a demand. One that demands nothing of a limit needs no room."""
+    return tuple(
+        Excess(term, demand[term.meter], ratelimit.room(term, gauge, now_ms), wait_ms)
+        for term, gauge in zip(terms, gauges, strict=True)
+        if demand[term.meter] > 0
+        and (wait_ms := ratelimit.wait_ms(term, gauge, demand[term.meter], now_ms)) != 0
+    )
+
+
+def fits(
+    terms: Terms, counters: Sequence[Counters], gauges: Sequence[Gauge], demand: Amounts, now_ms: int
+) -> bool:
+    """Whether a demand fits everywhere."""
+    return not (
+        shortfalls(terms.budgets, counters, demand, Mode.HARD)
+        or excesses(terms.rates, gauges, demand, now_ms)
+    )
 
 
 def count_blocked(counters: Counters, short: Sequence[Meter], demand: Amounts) -> Counters:

@@ -8,8 +8,9 @@ not HARD stops nobody, so under SOFT every step is a notice; under MONITOR none 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
+from quota_service.domain import ladder
 from quota_service.domain.amounts import Amounts, Limits, Meter
 from quota_service.domain.budget import (
     Action,
@@ -20,17 +21,10 @@ from quota_service.domain.budget import (
     Mode,
     Notify,
     Restrict,
-    ladder_of,
 )
+from quota_service.domain.ladder import Reached, ladder_of
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.subject import Subject
-
-
-class Reached(NamedTuple):
-    """A step that tells, and the first meter that reached it."""
-
-    step: LadderStep
-    meter: Meter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,18 +53,14 @@ class Alert:
 
 def reached(budget: Budget, limits: Limits, spent: Amounts) -> tuple[Reached, ...]:
     """The steps that what is spent has reached by itself, in the order of the ladder."""
-    return tuple(
-        Reached(step, meter)
-        for step in _notices(budget)
-        if (meter := _first_meter(step.at_percent, limits, spent)) is not None
-    )
+    return ladder.reached(_notices(budget), limits, spent)
 
 
 def overage(budget: Budget, limits: Limits, spent: Amounts) -> Reached | None:
     """What a SOFT budget that has reached its limit reminds of: its highest step reached so far; `None` where
     there is nothing to repeat.
     """
-    if budget.mode is not Mode.SOFT or _first_meter(100, limits, spent) is None:
+    if budget.mode is not Mode.SOFT or ladder.reached_in(100, limits, spent) is None:
         return None
     return max(reached(budget, limits, spent), key=lambda each: each.step.at_percent, default=None)
 
@@ -95,14 +85,3 @@ def _notices(budget: Budget) -> tuple[LadderStep, ...]:
         return ()
     steps = ladder_of(budget)
     return steps if budget.mode is Mode.SOFT else tuple(s for s in steps if isinstance(s.action, Notify))
-
-
-def _first_meter(at_percent: int, limits: Limits, spent: Amounts) -> Meter | None:
-    """The first meter whose spending has reached the percentage. A limit of 0 is reached by the first
-    spending, not by none.
-    """
-    for meter in Meter:
-        limit = limits[meter]
-        if limit is not None and spent[meter] > 0 and spent[meter] * 100 >= limit * at_percent:
-            return meter
-    return None

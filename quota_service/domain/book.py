@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from quota_service.domain import admission, commands, reservation
+from quota_service.domain import admission, commands, ratelimit, reservation, windows
 from quota_service.domain.amounts import NOTHING, Amounts
-from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import AmountTooLarge, IdempotencyConflict
 from quota_service.domain.pricing import charge, cost_pico
+from quota_service.domain.ratelimit import Gauge, Mark, RateTerm
 from quota_service.domain.reservation import Hold, Move, Settlement, State, WindowRef
+from quota_service.domain.windows import Windows
 
-OUTLIVE_MS = 48 * 3_600_000
-"""How long a window is kept after its end; a charge to it that comes later is the ledger's alone."""
-
-WindowKey = tuple[str, str, int]
+GaugeKey = tuple[str, str, int, int]
 
 
 @dataclass(slots=True)
@@ -29,12 +27,14 @@ class Book:
 
     version: int = 0
     holds: dict[str, Hold] = field(default_factory=dict)
-    windows: dict[WindowKey, Counters] = field(default_factory=dict)
+    windows: Windows = field(default_factory=dict)
     reservations: dict[str, str] = field(default_factory=dict)  # idempotency key → reservation
     extensions: dict[tuple[str, str], str] = field(
         default_factory=dict
     )  # (reservation, request id) → content hash
     records: dict[str, str] = field(default_factory=dict)  # ledger key → content hash
+    gauges: dict[GaugeKey, Gauge] = field(default_factory=dict)
+    marks: dict[str, tuple[Mark, ...]] = field(default_factory=dict)  # by reservation
 
     # --- verbs ---
 
@@ -42,26 +42,60 @@ class Book:
         writes = not (command.refused or command.dry_run)
         if (refusal := self._begin(command.basis, now_ms, writes=writes)) is not None:
             return refusal
-        if (known := self._known(command.hold, now_ms)) is not None:
+        if (known := self._known(command.alternatives[0].hold, now_ms)) is not None:
             return known
         if command.refused:
             return commands.Refused(now_ms=now_ms)
-        demand = command.hold.held
-        counters = self._counters(term.window for term in command.terms)
-        full = tuple(position for position, term in enumerate(command.terms) if self._is_full(term))
-        if full or admission.shortfalls(command.terms, counters, demand, Mode.HARD):
-            return commands.Denied(
-                now_ms=now_ms, counters=counters, full=full, next_expiry_ms=self._next_expiry()
-            )
+        denied: list[commands.Denied] = []
+        for choice, alternative in enumerate(command.alternatives):
+            if self._unopened(alternative.terms.budgets):
+                return commands.Unopened(now_ms=now_ms)
+            weighed = self._weigh(alternative, now_ms)
+            if isinstance(weighed, int):
+                return self._granted(command, choice, weighed, denied[0] if denied else None, now_ms)
+            denied.append(weighed)
+        return replace(denied[0], next_expiry_ms=self._next_expiry())
+
+    def _weigh(self, alternative: commands.Alternative, now_ms: int) -> int | commands.Denied:
+        """The largest grant of an alternative, or what stands in its way."""
+        terms = alternative.terms
+        counters = self._counters(term.window for term in terms.budgets)
+        gauges = self._gauges(terms.rates, now_ms)
+        full = tuple(
+            position for position, term in enumerate(terms.budgets) if windows.is_full(self.windows, term)
+        )
+        granted = admission.largest_grant(alternative, counters, gauges, now_ms)
+        if granted is None or full:
+            return commands.Denied(now_ms=now_ms, counters=counters, gauges=gauges, full=full)
+        return granted
+
+    def _granted(
+        self,
+        command: commands.Authorize,
+        choice: int,
+        granted: int,
+        passed_over: commands.Denied | None,
+        now_ms: int,
+    ) -> commands.Granted:
+        alternative = command.alternatives[choice]
+        hold = reservation.grant(alternative.hold, granted)
+        terms = alternative.terms
+        answer = commands.Granted(
+            now_ms=now_ms,
+            hold=hold,
+            counters=self._counters(hold.windows),
+            choice=choice,
+            passed_over=passed_over,
+        )
         if command.dry_run:
-            return commands.Granted(now_ms=now_ms, hold=command.hold, counters=counters)
-        windows = tuple(term.window for term in command.terms)
-        hold = replace(command.hold, windows=windows, create_ms=now_ms, expire_ms=now_ms + command.ttl_ms)
-        self._count_blocked(command.terms, demand)
+            return answer
+        hold = replace(hold, create_ms=now_ms, expire_ms=now_ms + command.ttl_ms)
+        windows.count_blocked(self.windows, terms.budgets, hold.held)
         self.holds[hold.reservation] = hold
         self.reservations[hold.idempotency_key] = hold.reservation
-        self._apply(Move(hold, held=demand, holds=1), now_ms)
-        return commands.Granted(now_ms=now_ms, hold=hold, counters=self._counters(windows))
+        self._apply(Move(hold, held=hold.held, holds=1), now_ms)
+        self._take(hold.reservation, terms.rates, hold.held, now_ms)
+        return replace(answer, hold=hold, counters=self._counters(hold.windows))
 
     def commit(self, command: commands.Commit, now_ms: int) -> commands.CommitAnswer:
         self.expire(now_ms)
@@ -136,11 +170,16 @@ class Book:
             )
         except AmountTooLarge:
             return commands.TooLarge(now_ms=now_ms)
-        counters = self._counters(hold.windows)
+        counters, terms = self._counters(hold.windows), command.terms
         if move.held != NOTHING:
-            if admission.shortfalls(command.terms, counters, move.held, Mode.HARD):
-                return commands.Denied(now_ms=now_ms, counters=counters, next_expiry_ms=self._next_expiry())
-            self._count_blocked(command.terms, move.held)
+            gauges = self._gauges(terms.rates, now_ms)
+            if not admission.fits(terms, counters, gauges, move.held, now_ms):
+                return commands.Denied(
+                    now_ms=now_ms, counters=counters, gauges=gauges, next_expiry_ms=self._next_expiry()
+                )
+            windows.count_blocked(self.windows, terms.budgets, move.held)
+            rates = [rate for rate in terms.rates if move.held[rate.meter]]
+            self._take(hold.reservation, rates, move.held, now_ms)
         if command.request_id:
             self.extensions[hold.reservation, command.request_id] = command.content_hash
         self._apply(move, now_ms)
@@ -157,14 +196,19 @@ class Book:
                 commands.Recorded(now_ms=now_ms, replayed=True) if same else commands.Conflict(now_ms=now_ms)
             )
         self.expire(now_ms)
+        if self._unopened(term for term in command.terms if windows.is_kept(term.window, now_ms)):
+            return commands.Unopened(now_ms=now_ms)
         self.records[command.key] = command.content_hash
-        self._move_windows(command.hold.windows, Move(command.hold, spent=command.charged), now_ms)
+        windows.move(self.windows, command.hold.windows, Move(command.hold, spent=command.charged), now_ms)
         return commands.Recorded(now_ms=now_ms, counters=self._counters(command.hold.windows))
 
     def inspect(self, command: commands.Inspect, now_ms: int) -> commands.InspectAnswer:
         if (refusal := self._begin(command.basis, now_ms, writes=False)) is not None:
             return refusal
-        return commands.Inspected(now_ms=now_ms, counters=self._counters(command.windows))
+        if self._unopened(command.terms):
+            return commands.Unopened(now_ms=now_ms)
+        found = self._counters(term.window for term in command.terms)
+        return commands.Inspected(now_ms=now_ms, counters=found)
 
     def expire(self, now_ms: int) -> None:
         """Retires every due hold. The scripts do it in bounded batches, and ask to be swept before they
@@ -215,51 +259,32 @@ class Book:
 
     def _apply(self, move: Move, now_ms: int) -> None:
         self.holds[move.hold.reservation] = move.hold
-        self._move_windows(move.hold.windows, move, now_ms)
+        windows.move(self.windows, move.hold.windows, move, now_ms)
+        for mark in self.marks.get(move.hold.reservation, ()):
+            unused, overrun = move.returned[mark.term.meter], move.overrun[mark.term.meter]
+            if unused or overrun:
+                gauge = self.gauges.get(mark.term.key, Gauge())
+                self.gauges[mark.term.key] = ratelimit.settled(mark, gauge, unused, overrun, now_ms)
 
-    def _move_windows(self, windows: Iterable[WindowRef], move: Move, now_ms: int) -> None:
-        for window in windows:
-            if window.end_ms is not None and now_ms >= window.end_ms + OUTLIVE_MS:
-                continue
-            before = self.windows.get(_key(window), Counters())
-            self._write(
-                window,
-                before._replace(
-                    spent=before.spent.plus(move.spent),
-                    held=before.held.plus(move.held),
-                    holds=before.holds + move.holds,
-                    overrun=before.overrun.plus(move.overrun),
-                ),
-            )
+    def _take(self, reservation_: str, rates: Iterable[RateTerm], demand: Amounts, now_ms: int) -> None:
+        """Takes a demand from rate limits, and marks what the hold has taken: one mark a gauge."""
+        marks = {mark.term.key: mark for mark in self.marks.get(reservation_, ())}
+        for rate in rates:
+            amount = demand[rate.meter]
+            gauge = ratelimit.taken(rate, self.gauges.get(rate.key, Gauge()), amount, now_ms)
+            before = marks[rate.key].amount if rate.key in marks else 0
+            self.gauges[rate.key] = gauge
+            marks[rate.key] = Mark(rate, before + amount, gauge)
+        self.marks[reservation_] = tuple(marks.values())
 
-    def _count_blocked(self, terms: Iterable[Term], demand: Amounts) -> None:
-        for term in terms:
-            if term.mode is not Mode.HARD:
-                counters = self.windows.get(_key(term.window), Counters())
-                short = admission.short_meters(counters, demand, term.ceilings_with(counters))
-                if short:
-                    self._write(term.window, admission.count_blocked(counters, short, demand))
+    def _counters(self, wanted: Iterable[WindowRef]) -> tuple[Counters, ...]:
+        return windows.counters(self.windows, wanted)
 
-    def _write(self, window: WindowRef, counters: Counters) -> None:
-        """A counter without anything disappears, so that unused values of an `each` cost nothing."""
-        empty = counters._replace(blocked=NOTHING, overrun=NOTHING) == Counters()
-        if empty:
-            self.windows.pop(_key(window), None)
-        else:
-            self.windows[_key(window)] = counters
+    def _gauges(self, rates: Iterable[RateTerm], now_ms: int) -> tuple[Gauge, ...]:
+        return tuple(ratelimit.current(rate, self.gauges.get(rate.key, Gauge()), now_ms) for rate in rates)
 
-    def _is_full(self, term: Term) -> bool:
-        if term.mode is not Mode.HARD or not term.max_values or _key(term.window) in self.windows:
-            return False
-        budget, _, start_ms = _key(term.window)
-        return sum(key[0] == budget and key[2] == start_ms for key in self.windows) >= term.max_values
-
-    def _counters(self, windows: Iterable[WindowRef]) -> tuple[Counters, ...]:
-        return tuple(self.windows.get(_key(window), Counters()) for window in windows)
+    def _unopened(self, terms: Iterable[Term]) -> bool:
+        return any(windows.is_unopened(self.windows, term) for term in terms)
 
     def _next_expiry(self) -> int | None:
         return min((hold.expire_ms for hold in self.holds.values() if hold.state is State.HELD), default=None)
-
-
-def _key(window: WindowRef) -> WindowKey:
-    return window.budget, window.each_value, window.start_ms

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import assert_never
 
 from quota_service.domain.amounts import Amounts, Limits
 from quota_service.domain.period import Daily, Period
@@ -89,13 +88,14 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormerPeriod:
-    """The rule that a budget had before, in force until `until_ms`, when the window ended that was running at
-    the change.
+    """The rule that a budget had before, in force from `from_ms` until `until_ms`: until the window ended that
+    was running at the change or, where it had no end, until the change.
     """
 
     period: Period
     time_zone: str
     until_ms: int
+    from_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,42 +122,6 @@ class Budget:
     since_ms: int = 0
     former: FormerPeriod | None = None
     adjustments: tuple[Adjustment, ...] = ()
-
-
-_NOTICES = tuple(LadderStep(at_percent=percent, action=Notify()) for percent in (50, 80, 100))
-HARD_LADDER = (*_NOTICES, LadderStep(at_percent=100, action=Block()))
-SOFT_LADDER = _NOTICES
-
-
-def ladder_of(budget: Budget) -> tuple[LadderStep, ...]:
-    """The budget's ladder, or the one its mode brings."""
-    return budget.ladder or (HARD_LADDER if budget.mode is Mode.HARD else SOFT_LADDER)
-
-
-def block_percent(budget: Budget, tier: int | None) -> int | None:
-    """The percentage of the limit at which the ladder stops a model of this tier; `None`: never."""
-    return min((step.at_percent for step in ladder_of(budget) if _stops(step.action, tier)), default=None)
-
-
-def ceiling_percent(budget: Budget, tier: int | None) -> int:
-    """The percentage at which the model is stopped, or would be if the budget were hard.
-
-    A soft or monitor budget whose ladder stops nothing is measured at its limit.
-    """
-    percent = block_percent(budget, tier)
-    return 100 if percent is None else percent
-
-
-def _stops(action: Action, tier: int | None) -> bool:
-    match action:
-        case Notify():
-            return False
-        case Restrict():
-            return tier is None or tier > action.max_tier
-        case Downgrade() | Block():
-            return True
-        case _:
-            assert_never(action)
 
 
 def limits_at(budget: Budget, each_value: str, instant_ms: int) -> tuple[Limits, int | None]:

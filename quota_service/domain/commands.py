@@ -14,6 +14,7 @@ from quota_service.domain.amounts import NOTHING, Amounts, Limits
 from quota_service.domain.budget import Mode
 from quota_service.domain.ledger import Entry
 from quota_service.domain.pricing import Rate, Usage
+from quota_service.domain.ratelimit import Gauge, RateTerm
 from quota_service.domain.reservation import Hold, Settlement, WindowRef
 
 
@@ -69,6 +70,31 @@ class Term(NamedTuple):
         return self.limits_with(counters).scaled(self.percent)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Terms:
+    """Everything that limits a request for one model. Compared by identity: it is worked out once for a
+    stretch of time, and shared by the calls in it.
+    """
+
+    budgets: tuple[Term, ...] = ()
+    rates: tuple[RateTerm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """One way to grant a request: the hold as it would be with the most output tokens, what limits it, and
+    the least output tokens that are of use.
+    """
+
+    hold: Hold
+    terms: Terms
+    least: int
+
+    @property
+    def most(self) -> int:
+        return self.hold.granted_output_tokens
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
     """What a decision rests on: the configuration's version, and the time `[from_ms, until_ms)` in which
@@ -83,7 +109,7 @@ class Basis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorize:
-    """Hold `hold.held` in the windows of `terms` for `ttl_ms`.
+    """Hold the first of the alternatives that fits, with the largest grant that does, for `ttl_ms`.
 
     `refused`: the caller denies it anyhow and only wants to know that its configuration is current and the
     key is free.
@@ -91,9 +117,8 @@ class Authorize:
     """
 
     basis: Basis
-    hold: Hold
+    alternatives: tuple[Alternative, ...]
     ttl_ms: int
-    terms: tuple[Term, ...] = ()
     refused: bool = False
     dry_run: bool = False
 
@@ -129,8 +154,8 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extend:
-    """More time, more tokens, or both. `terms` are those of the hold's windows under the current
-    configuration.
+    """More time, more tokens, or both. `terms` are those of the hold's windows, in their order, and of its
+    rate limits under the current configuration.
     """
 
     basis: Basis
@@ -139,17 +164,20 @@ class Extend:
     content_hash: str
     ttl_ms: int = 0
     additional_output_tokens: int = 0
-    terms: tuple[Term, ...] = ()
+    terms: Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """Charge `charged` to the windows of `hold` without a reservation, once for `key` (a ledger key)."""
+    """Charge `charged` to the windows of `hold` without a reservation, once for `key` (a ledger key).
+    `terms` are those of the windows.
+    """
 
     basis: Basis
     key: str
     content_hash: str
     hold: Hold
+    terms: tuple[Term, ...]
     usage: Usage
     charged: Amounts
     cost_pico: int
@@ -158,10 +186,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspect:
-    """Read windows. Like every decision it rests on a basis."""
+    """Read the windows of terms. Like every decision it rests on a basis."""
 
     basis: Basis
-    windows: tuple[WindowRef, ...]
+    terms: tuple[Term, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,28 +201,34 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """Some window or rate limit has no room, or (`full`, positions in the terms) no counter left for a new
+    value. Nothing is written. Counters and gauges are those of the first alternative's terms.
+    """
+
+    now_ms: int
+    counters: tuple[Counters, ...]
+    gauges: tuple[Gauge, ...] = ()
+    full: tuple[int, ...] = ()
+    next_expiry_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Granted:
     """The amounts are held (`replayed`: were held before). Counters are those of `hold.windows`, afterwards;
     with `dry_run`, before.
+
+    `choice` is the position of the alternative; `passed_over`, where it is not the first, is what stood in
+    the first one's way.
     """
 
     now_ms: int
     hold: Hold
     counters: tuple[Counters, ...]
+    choice: int = 0
+    passed_over: Denied | None = None
     replayed: bool = False
     event: Event | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
-    """Some window has no room, or (`full`, positions in `terms`) no counter left for a new value. Nothing is
-    written.
-    """
-
-    now_ms: int
-    counters: tuple[Counters, ...]
-    full: tuple[int, ...] = ()
-    next_expiry_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,9 +328,9 @@ class Inspected:
     counters: tuple[Counters, ...]
 
 
-AuthorizeAnswer = Granted | Denied | Refused | Stale | OutsideBasis | Conflict | Ended
+AuthorizeAnswer = Granted | Denied | Refused | Stale | OutsideBasis | Unopened | Conflict | Ended
 CommitAnswer = Settled | Unknown | Conflict | TooLarge | PriceRefused
 ReleaseAnswer = Settled | Unknown
 ExtendAnswer = Granted | Denied | Stale | OutsideBasis | Conflict | Ended | Unknown | TooLarge
-RecordAnswer = Recorded | Stale | Conflict
-InspectAnswer = Inspected | Stale | OutsideBasis
+RecordAnswer = Recorded | Stale | Unopened | Conflict
+InspectAnswer = Inspected | Stale | OutsideBasis | Unopened

@@ -45,12 +45,25 @@ class RateTerm(NamedTuple):
     scale: int
     burst: int  # in tokens or requests
 
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        """Which gauge it reads. A limit with another rate starts fresh, because its debt has another unit."""
+        return self.limit, self.each_value, self.leak, self.scale
+
 
 class Gauge(NamedTuple):
     """Where a rate limit stands: its debt at an instant."""
 
     debt: int = 0
     at_ms: int = 0
+
+
+class Mark(NamedTuple):
+    """What a hold has taken from a rate limit, and the gauge as it was then: the hold's own."""
+
+    term: RateTerm
+    amount: int
+    own: Gauge
 
 
 def term_of(limit: RateLimit, each_value: str) -> RateTerm:
@@ -71,9 +84,14 @@ def debt_at(term: RateTerm, gauge: Gauge, now_ms: int) -> int:
     return max(0, gauge.debt - term.leak * (now_ms - gauge.at_ms))
 
 
+def current(term: RateTerm, gauge: Gauge, now_ms: int) -> Gauge:
+    """The gauge as it is now."""
+    return Gauge(debt_at(term, gauge, now_ms), now_ms)
+
+
 def room(term: RateTerm, gauge: Gauge, now_ms: int) -> int:
-    """How many tokens or requests fit now; negative where more has been used than the burst."""
-    return (term.burst * term.scale - debt_at(term, gauge, now_ms)) // term.scale
+    """How many tokens or requests fit now."""
+    return max(0, term.burst * term.scale - debt_at(term, gauge, now_ms)) // term.scale
 
 
 def taken(term: RateTerm, gauge: Gauge, amount: int, now_ms: int) -> Gauge:
@@ -81,13 +99,14 @@ def taken(term: RateTerm, gauge: Gauge, amount: int, now_ms: int) -> Gauge:
     return Gauge(min(DEBT_MAX, debt_at(term, gauge, now_ms) + amount * term.scale), now_ms)
 
 
-def returned(term: RateTerm, gauge: Gauge, own: Gauge, amount: int, now_ms: int) -> Gauge:
-    """The gauge with an unused amount given back, as far as time has not given it back already.
-
-    `own` is the gauge as it was when the amount was taken: what of it has not drained by now can be returned.
+def settled(mark: Mark, gauge: Gauge, unused: int, overrun: int, now_ms: int) -> Gauge:
+    """The gauge corrected by what a hold did use: an overrun is taken, what was not used returns as far as
+    time has not given it back already. Only what has not drained of the hold's own gauge can return.
     """
-    refund = min(amount * term.scale, debt_at(term, own, now_ms))
-    return Gauge(max(0, debt_at(term, gauge, now_ms) - refund), now_ms)
+    term = mark.term
+    refund = min(min(unused, mark.amount) * term.scale, debt_at(term, mark.own, now_ms))
+    debt = max(0, debt_at(term, gauge, now_ms) - refund)
+    return Gauge(min(DEBT_MAX, debt + overrun * term.scale), now_ms)
 
 
 def wait_ms(term: RateTerm, gauge: Gauge, amount: int, now_ms: int) -> int | None:

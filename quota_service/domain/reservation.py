@@ -54,7 +54,7 @@ class Settlement(NamedTuple):
 class Hold:
     """A reservation as the stores keep it.
 
-    Fixed at Authorize: who, what, `rates` (pico-USD per token), `windows`. Moving: `state`, `held` (what
+    Fixed at Authorize: who, what (`downgraded`: not the model that was asked for), `rates` (pico-USD per token), `windows`. Moving: `state`, `held` (what
     Authorize and Extend took), `charged` (what Commits have charged so far), `parts` and `late_parts`
     (Commits that left it open), and, once settled, the final Commit's content hash and result. Times are
     milliseconds by the store's clock; `end_ms` is 0 while held.
@@ -68,6 +68,7 @@ class Hold:
     provider: str
     model: str
     requested_model: str
+    downgraded: bool = False
     rates: tuple[Rate, ...]
     caller_priced: bool = False
     input_tokens: int = 0
@@ -179,6 +180,14 @@ def extend(hold: Hold, *, ttl_ms: int, additional_output_tokens: int, now_ms: in
         expire_ms = min(hold.create_ms + LIFETIME_MS_MAX, max(hold.expire_ms, now_ms + ttl_ms))
     after = replace(hold, granted_output_tokens=granted, held=held, expire_ms=expire_ms)
     return Move(after, held=after.remaining.minus(hold.remaining))
+
+
+def grant(draft: Hold, output_tokens: int) -> Hold:
+    """The hold that a draft becomes with so many output tokens; the draft itself where it asks for those."""
+    if output_tokens == draft.granted_output_tokens:
+        return draft
+    held = demand(draft.rates, draft.input_tokens, output_tokens, draft.own_cost_micros)
+    return replace(draft, granted_output_tokens=output_tokens, held=held)
 
 
 def demand(

@@ -16,6 +16,7 @@ from quota_service.domain.pricing import Usage
 from quota_service.domain.reservation import Hold
 from tests.support import stores, valkey
 from tests.support.calls import cost
+from tests.support.commands import alternative
 from tests.support.service import ACME, Client, authorize_request, commit_request
 
 
@@ -106,4 +107,4 @@ async def test_what_a_dead_replica_left_behind_is_written_by_another(
 def authorize_again(hold: Hold) -> commands.Authorize:
     """The same in no window at all, under a configuration that nobody can call stale."""
     basis = Basis(organization="acme", version=2**52)
-    return commands.Authorize(basis=basis, hold=replace(hold, windows=()), ttl_ms=60_000)
+    return commands.Authorize(basis=basis, alternatives=(alternative(hold),), ttl_ms=60_000)

@@ -13,6 +13,7 @@ from quota_service.domain.commands import Basis, Term
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.subject import Subject
 from tests.support import valkey
+from tests.support.commands import alternative
 from tests.support.valkey import Stores
 
 HOUR_MS = 3_600_000
@@ -39,7 +40,9 @@ async def hold_until(stores: Stores, organization: str, name: str, end_ms: int |
     term = Term(window, Limits(100), 100, Mode.HARD)
     answer = await stores.holds.authorize(
         commands.Authorize(
-            basis=Basis(organization=organization, version=1), hold=hold, ttl_ms=60_000, terms=(term,)
+            basis=Basis(organization=organization, version=1),
+            alternatives=(alternative(hold, term),),
+            ttl_ms=60_000,
         )
     )
     assert isinstance(answer, commands.Granted)

@@ -17,7 +17,7 @@ from quota_service.domain import commands
 from quota_service.domain.errors import AmountTooLarge
 from quota_service.domain.ledger import key_of_record
 from quota_service.domain.pricing import charge, cost_pico
-from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.reservation import Hold, WindowRef, demand
 from tests.support import strategies
 from tests.support.auditor import Auditor
 from tests.support.commands import authorize, draft
@@ -91,16 +91,16 @@ class Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def authorize(self, data: st.DataObject) -> None:
-        terms = data.draw(strategies.terms(self.twins.now_ms))
-        hold = self._draft(data, tuple(term.window for term in terms))
-        if hold is None:
+        first = self._draft(data, ())
+        if first is None:
             return
+        drafts = [first, *(self._another(data, first) for _ in range(data.draw(st.integers(0, 2))))]
         refused, dry_run = data.draw(st.sampled_from(INTENTS))
+        now_ms = self.twins.now_ms
         command = commands.Authorize(
             basis=self._basis(data),
-            hold=hold,
+            alternatives=tuple(data.draw(strategies.alternatives(now_ms, hold)) for hold in drafts if hold),
             ttl_ms=data.draw(st.sampled_from(strategies.TTLS_MS)),
-            terms=terms,
             refused=refused,
             dry_run=dry_run,
         )
@@ -111,10 +111,15 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def an_authorize_is_repeated(self, data: st.DataObject) -> None:
         command = data.draw(st.sampled_from([*self.asked[-2:], *self.asked]))
-        content_hash = data.draw(st.sampled_from((command.hold.content_hash, *strategies.CONTENT_HASHES)))
-        hold = replace(command.hold, reservation=self._name(), content_hash=content_hash)
+        before = command.alternatives[0].hold.content_hash
+        content_hash = data.draw(st.sampled_from((before, *strategies.CONTENT_HASHES)))
+        name = self._name()
+        alternatives = tuple(
+            replace(each, hold=replace(each.hold, reservation=name, content_hash=content_hash))
+            for each in command.alternatives
+        )
         basis = replace(command.basis, version=self.twins.book.version)
-        self._authorize(replace(command, hold=hold, basis=basis))
+        self._authorize(replace(command, alternatives=alternatives, basis=basis))
         self._audit(data)
 
     @precondition(lambda self: not self.crowded)
@@ -133,8 +138,9 @@ class Machine(RuleBasedStateMachine):
             for _ in range(CROWD)
         ]
         self.twins.authorize_all(asked)
-        if asked[0].hold.reservation in self.twins.book.holds:
-            self.names.append(asked[0].hold.reservation)
+        first = asked[0].alternatives[0].hold.reservation
+        if first in self.twins.book.holds:
+            self.names.append(first)
         self.crowded = True
         if data.draw(st.booleans()):
             self.twins.advance(ttl_ms)
@@ -187,7 +193,7 @@ class Machine(RuleBasedStateMachine):
             content_hash=data.draw(st.sampled_from(strategies.CONTENT_HASHES)),
             ttl_ms=data.draw(st.sampled_from((0, *strategies.TTLS_MS))),
             additional_output_tokens=data.draw(strategies.any_tokens) if request_id else 0,
-            terms=terms,
+            terms=commands.Terms(budgets=terms, rates=data.draw(strategies.rate_terms())),
         )
         before = self.twins.book.holds.get(command.reservation)
         self.auditor.extended(command, before, self.twins.extend(command))
@@ -206,6 +212,7 @@ class Machine(RuleBasedStateMachine):
             key=key_of_record(data.draw(st.sampled_from(strategies.KEYS))),
             content_hash=data.draw(st.sampled_from(strategies.CONTENT_HASHES)),
             hold=hold,
+            terms=terms,
             usage=usage,
             charged=charge(hold.rates, usage),
             cost_pico=cost_pico(hold.rates, usage),
@@ -224,9 +231,19 @@ class Machine(RuleBasedStateMachine):
 
     def _authorize(self, command: commands.Authorize) -> None:
         self.auditor.authorized(command, self.twins.authorize(command))
-        if command.hold.reservation in self.twins.book.holds:
-            self.names.append(command.hold.reservation)
+        name = command.alternatives[0].hold.reservation
+        if name in self.twins.book.holds:
+            self.names.append(name)
             self.asked.append(command)
+
+    def _another(self, data: st.DataObject, first: Hold) -> Hold | None:
+        """The same request, for another model at other prices."""
+        rates = data.draw(strategies.rates)
+        held = (rates, first.input_tokens, first.granted_output_tokens, first.own_cost_micros)
+        try:
+            return replace(first, model="another", rates=rates, held=demand(*held))
+        except AmountTooLarge:
+            return None
 
     def _draft(
         self, data: st.DataObject, windows: tuple[WindowRef, ...], name: str | None = None

@@ -6,11 +6,11 @@ from collections import Counter, defaultdict
 
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING, Amounts, Meter
-from quota_service.domain.book import OUTLIVE_MS
 from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Counters, Event, Term
 from quota_service.domain.ledger import EntryType
 from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.windows import OUTLIVE_MS
 from tests.support.twins import Twins
 
 
@@ -24,14 +24,14 @@ class Auditor:
 
     def authorized(self, command: commands.Authorize, answer: commands.AuthorizeAnswer) -> None:
         if isinstance(answer, commands.Granted) and not answer.replayed and not command.dry_run:
-            _assert_within(command.terms, answer.counters)
+            _assert_within(command.alternatives[answer.choice].terms.budgets, answer.counters)
 
     def extended(self, command: commands.Extend, before: Hold | None, answer: commands.ExtendAnswer) -> None:
         """What adds nothing, because more has been charged already, may pass where nothing more would."""
         if not isinstance(answer, commands.Granted) or answer.replayed or before is None:
             return
         if answer.hold.remaining != before.remaining:
-            _assert_within(command.terms, answer.counters)
+            _assert_within(command.terms.budgets, answer.counters)
 
     def settled(self, answer: commands.CommitAnswer | commands.ReleaseAnswer) -> None:
         if isinstance(answer, commands.Settled) and not answer.replayed:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from quota_service.domain import commands
 from quota_service.domain.amounts import UNLIMITED, Limits
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Basis, Counters, Term
+from quota_service.domain.commands import Alternative, Basis, Counters, Term, Terms
 from quota_service.domain.pricing import Rate, Usage
+from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import Hold, WindowRef, demand
 from quota_service.domain.subject import Subject
 
@@ -63,9 +66,25 @@ def draft(
     )
 
 
+def alternative(
+    hold: Hold, *terms: Term, rates: tuple[RateTerm, ...] = (), least: int | None = None
+) -> Alternative:
+    """A way to grant what a hold asks for, counted in the terms' windows; all or nothing unless `least` says
+    otherwise.
+    """
+    return Alternative(
+        hold=replace(hold, windows=tuple(term.window for term in terms)),
+        terms=Terms(budgets=terms, rates=rates),
+        least=hold.granted_output_tokens if least is None else least,
+    )
+
+
 def authorize(
     hold: Hold,
     *terms: Term,
+    others: tuple[Alternative, ...] = (),
+    rates: tuple[RateTerm, ...] = (),
+    least: int | None = None,
     ttl_ms: int = 60_000,
     version: int = 1,
     refused: bool = False,
@@ -73,9 +92,8 @@ def authorize(
 ) -> commands.Authorize:
     return commands.Authorize(
         basis=Basis(organization=hold.organization, version=version),
-        hold=hold,
+        alternatives=(alternative(hold, *terms, rates=rates, least=least), *others),
         ttl_ms=ttl_ms,
-        terms=terms,
         refused=refused,
         dry_run=dry_run,
     )
@@ -103,7 +121,13 @@ def release(hold: Hold, reason: str = "") -> commands.Release:
 
 
 def extend(
-    hold: Hold, *terms: Term, ttl_ms: int = 0, tokens: int = 0, request_id: str = "", version: int = 1
+    hold: Hold,
+    *terms: Term,
+    rates: tuple[RateTerm, ...] = (),
+    ttl_ms: int = 0,
+    tokens: int = 0,
+    request_id: str = "",
+    version: int = 1,
 ) -> commands.Extend:
     return commands.Extend(
         basis=Basis(organization=hold.organization, version=version),
@@ -112,7 +136,7 @@ def extend(
         content_hash=f"{ttl_ms} {tokens}",
         ttl_ms=ttl_ms,
         additional_output_tokens=tokens,
-        terms=terms,
+        terms=Terms(budgets=terms, rates=rates),
     )
 
 
@@ -123,6 +147,7 @@ def record(hold: Hold, key: str, *, content_hash: str = "record", version: int =
         key=key,
         content_hash=content_hash,
         hold=hold,
+        terms=tuple(term(place) for place in hold.windows),
         usage=Usage(input_tokens=hold.input_tokens, output_tokens=hold.granted_output_tokens),
         charged=hold.held,
         cost_pico=hold.held.cost_micros * 1_000_000,
@@ -131,7 +156,8 @@ def record(hold: Hold, key: str, *, content_hash: str = "record", version: int =
 
 
 def inspect(organization: str, *windows: WindowRef, version: int = 1) -> commands.Inspect:
-    return commands.Inspect(basis=Basis(organization=organization, version=version), windows=windows)
+    basis = Basis(organization=organization, version=version)
+    return commands.Inspect(basis=basis, terms=tuple(term(place) for place in windows))
 
 
 def granted(answer: commands.AuthorizeAnswer | commands.ExtendAnswer) -> commands.Granted:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from quota_service.domain.amounts import REQUEST_COST_MICROS_MAX, TOKENS_MAX, WINDOW_LIMIT_MAX, Limits
+from quota_service.domain import ratelimit
+from quota_service.domain.amounts import (
+    REQUEST_COST_MICROS_MAX,
+    TOKENS_MAX,
+    WINDOW_LIMIT_MAX,
+    Limits,
+    Meter,
+)
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Basis, Term
+from quota_service.domain.commands import Alternative, Basis, Term, Terms
 from quota_service.domain.pricing import Rate, Usage
-from quota_service.domain.reservation import WindowRef
+from quota_service.domain.ratelimit import RateLimit, RateTerm
+from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.subject import Subject
 
 HOUR_MS = 3_600_000
@@ -100,6 +110,37 @@ def _term(draw: st.DrawFn, budget: str, now_ms: int, any_limits: SearchStrategy[
     max_values = draw(st.integers(1, 4)) if budget in COUNTED else 0
     window = window_at(budget, each_value, now_ms)
     return Term(window, limits, draw(percents), draw(st.sampled_from(Mode)), max_values)
+
+
+RATE_LIMITS = {
+    "rpm": RateLimit(id="rpm", meter=Meter.REQUESTS, limit=7, interval_ms=60_000, burst=3),
+    "tpm": RateLimit(id="tpm", meter=Meter.TOKENS, limit=90_000, interval_ms=60_000, burst=2_500),
+    "tps": RateLimit(id="tps", meter=Meter.TOKENS, limit=1_001, interval_ms=1_000),
+    "huge": RateLimit(id="huge", meter=Meter.TOKENS, limit=900_000_000, interval_ms=999_983, burst=1_000_003),
+}
+
+
+@st.composite
+def rate_terms(draw: st.DrawFn) -> tuple[RateTerm, ...]:
+    """The matching rate limits of one request, mostly none."""
+    chosen = draw(st.one_of(st.just([]), st.lists(st.sampled_from(sorted(RATE_LIMITS)), unique=True)))
+    return tuple(
+        ratelimit.term_of(RATE_LIMITS[limit], draw(st.sampled_from(EACH_VALUES[:2]))) for limit in chosen
+    )
+
+
+@st.composite
+def alternatives(
+    draw: st.DrawFn, now_ms: int, hold: Hold, limits: SearchStrategy[Limits] = ceilings
+) -> Alternative:
+    """A way to grant what a hold asks for, or part of its output tokens."""
+    budgets = draw(terms(now_ms, limits))
+    most = hold.granted_output_tokens
+    return Alternative(
+        hold=replace(hold, windows=tuple(term.window for term in budgets)),
+        terms=Terms(budgets=budgets, rates=draw(rate_terms())),
+        least=draw(st.one_of(st.just(most), st.integers(0, most))),
+    )
 
 
 @st.composite

@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from quota_service.domain import commands
+from quota_service.domain.amounts import UNLIMITED
 from quota_service.domain.book import Book
-from quota_service.domain.commands import Counters, Event
+from quota_service.domain.budget import Mode
+from quota_service.domain.commands import Counters, Event, Term
 from quota_service.domain.reservation import State, WindowRef
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
@@ -66,7 +68,8 @@ class Twins:
     def authorize_all(self, asked: list[commands.Authorize]) -> list[commands.AuthorizeAnswer]:
         """Many at once, in one write to the server, which takes them in their order: nothing due remains."""
         for command in asked:
-            self.places.update(term.window for term in command.terms)
+            for alternative in command.alternatives:
+                self.places.update(term.window for term in alternative.terms.budgets)
         if len(asked) > 1:
             self.counters()
 
@@ -104,7 +107,8 @@ class Twins:
         """Every window that was ever named, as both stores see it."""
         places = tuple(sorted(self.places, key=repr))
         basis = commands.Basis(organization=self.organization, version=self.book.version)
-        answer = self.inspect(commands.Inspect(basis=basis, windows=places))
+        terms = tuple(Term(place, UNLIMITED, 100, Mode.HARD) for place in places)
+        answer = self.inspect(commands.Inspect(basis=basis, terms=terms))
         assert isinstance(answer, commands.Inspected)
         return dict(zip(places, answer.counters, strict=True))
 

@@ -7,8 +7,6 @@ import pytest
 from quota_service.domain.admission import Shortfall, count_blocked, short_meters, shortfalls
 from quota_service.domain.amounts import NOTHING, UNLIMITED, Amounts, Limits, Meter
 from quota_service.domain.budget import (
-    HARD_LADDER,
-    SOFT_LADDER,
     Action,
     Block,
     Budget,
@@ -18,12 +16,18 @@ from quota_service.domain.budget import (
     Mode,
     Notify,
     Restrict,
-    block_percent,
-    ceiling_percent,
-    ladder_of,
     limits_at,
 )
 from quota_service.domain.commands import Counters, Term
+from quota_service.domain.ladder import (
+    HARD_LADDER,
+    SOFT_LADDER,
+    LadderModel,
+    block_percent,
+    ceiling_percent,
+    ladder_of,
+    targets,
+)
 from tests.support.commands import term
 
 DOWNGRADE = Downgrade(provider="p", model="cheap")
@@ -58,14 +62,35 @@ def test_a_ladder_blocks_a_model_at_its_first_step_that_stops_it(
     ladder: tuple[LadderStep, ...], tier: int | None, blocked_at: int | None
 ) -> None:
     budget = Budget(id="b", ladder=ladder)
-    assert block_percent(budget, tier) == blocked_at
-    assert ceiling_percent(budget, tier) == (blocked_at or 100)
+    asked = LadderModel("provider", "model", tier)
+    assert block_percent(budget, asked) == blocked_at
+    assert ceiling_percent(budget, asked) == (blocked_at or 100)
 
 
 def test_a_soft_budget_never_blocks_but_is_measured_at_its_limit() -> None:
     soft = Budget(id="b", mode=Mode.SOFT)
-    assert block_percent(soft, 1) is None
-    assert ceiling_percent(soft, 1) == 100
+    assert block_percent(soft, None) is None
+    assert ceiling_percent(soft, None) == 100
+
+
+def test_a_downgrade_stops_every_model_but_those_that_it_or_a_later_one_diverts_to() -> None:
+    mid, small = Downgrade(provider="p", model="mid"), Downgrade(provider="p", model="small")
+    budget = Budget(id="b", ladder=_ladder((60, mid), (80, small), (100, Block())))
+    found = {name: block_percent(budget, LadderModel("p", name, 1)) for name in ("big", "mid", "small")}
+    assert found == {"big": 60, "mid": 80, "small": 100}
+
+
+def test_targets_come_by_the_percentage_of_their_steps_and_only_from_hard_budgets() -> None:
+    def budget(id_: str, mode: Mode, *steps: tuple[int, str]) -> Budget:
+        actions = [(at, Downgrade(provider="p", model=model)) for at, model in steps]
+        return Budget(id=id_, mode=mode, ladder=_ladder(*actions, (100, Block())))
+
+    budgets = [
+        budget("a", Mode.HARD, (90, "small"), (95, "free")),
+        budget("b", Mode.HARD, (80, "mid"), (95, "small")),
+        budget("c", Mode.SOFT, (10, "soft")),
+    ]
+    assert targets(budgets) == (("p", "mid"), ("p", "small"), ("p", "free"))
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,7 @@ def _fill_reservation(message: pb.Reservation, hold: Hold) -> None:
     message.provider = hold.provider
     message.model = hold.model
     message.requested_model = hold.requested_model
+    message.downgraded = hold.downgraded
     amounts.fill(message.held, hold.held)
     amounts.fill(message.committed, hold.charged)
     message.granted_output_tokens = hold.granted_output_tokens

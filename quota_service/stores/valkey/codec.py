@@ -7,19 +7,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from itertools import chain
-from typing import NamedTuple
 
 import msgspec
 
-from quota_service.domain.amounts import NOTHING, Amounts, Limits
-from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Counters, Term
+from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.domain.commands import Counters
 from quota_service.domain.ledger import LimitChange
 from quota_service.domain.pricing import Rate, Usage
+from quota_service.domain.ratelimit import Gauge
 from quota_service.domain.reservation import Hold, Settlement, State, WindowRef
 from quota_service.domain.subject import Subject
-from quota_service.stores.valkey.keys import Keys
 
 pack = msgspec.msgpack.Encoder().encode
 
@@ -46,6 +43,7 @@ class Document(msgspec.Struct, frozen=True, omit_defaults=True):
     idempotency_key: str = ""
     content_hash: str = ""
     requested_model: str = ""
+    downgraded: bool = False
     caller_priced: bool = False
     input_tokens: int = 0
     own_cost_micros: int | None = None
@@ -70,6 +68,8 @@ class Live(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EventRecord(msgspec.Struct, frozen=True, array_like=True):
+    """`carried`: what a script found to roll over into the window of a ROLLOVER."""
+
     type: str
     at_ms: int
     charged: Amounts
@@ -77,6 +77,7 @@ class EventRecord(msgspec.Struct, frozen=True, array_like=True):
     pico: int
     late: bool
     final: bool
+    carried: Amounts = NOTHING
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,6 +102,7 @@ _live_decoder = msgspec.msgpack.Decoder(Live)
 _window_decoder = msgspec.msgpack.Decoder(Counters)
 _event_decoder = msgspec.msgpack.Decoder(EventRecord)
 _amounts_decoder = msgspec.msgpack.Decoder(Amounts)
+_gauge_decoder = msgspec.msgpack.Decoder(Gauge)
 _positions_decoder = msgspec.msgpack.Decoder(tuple[int, ...])
 _body_decoder = msgspec.json.Decoder(Body)
 
@@ -135,6 +137,7 @@ def encode_document(hold: Hold) -> bytes:
             idempotency_key=hold.idempotency_key,
             content_hash=hold.content_hash,
             requested_model=hold.requested_model,
+            downgraded=hold.downgraded,
             caller_priced=hold.caller_priced,
             input_tokens=hold.input_tokens,
             own_cost_micros=hold.own_cost_micros,
@@ -175,6 +178,7 @@ def decode_hold(doc: bytes, live: bytes) -> Hold:
         provider=fixed.provider,
         model=fixed.model,
         requested_model=fixed.requested_model,
+        downgraded=fixed.downgraded,
         rates=fixed.rates,
         caller_priced=fixed.caller_priced,
         input_tokens=fixed.input_tokens,
@@ -197,6 +201,10 @@ def decode_hold(doc: bytes, live: bytes) -> Hold:
 
 def decode_counters(packed: bytes | None) -> Counters:
     return _window_decoder.decode(packed) if packed is not None else Counters()
+
+
+def decode_gauge(packed: bytes | None) -> Gauge:
+    return _gauge_decoder.decode(packed) if packed is not None else Gauge()
 
 
 def decode_amounts(packed: bytes) -> Amounts:
@@ -226,69 +234,6 @@ def encode_usage(usage: Usage) -> bytes:
 
 def encode_rates(rates: tuple[Rate, ...]) -> bytes:
     return pack(rates)
-
-
-def place_of(keys: Keys, organization: str, term: Term) -> Place:
-    """Where a term's window is kept. A new `each` value is counted where their number is bounded."""
-    window = term.window
-    return (
-        window.end_ms or 0,
-        keys.window(organization, window),
-        keys.values(organization, window) if term.max_values else "",
-        window.each_value,
-        term.opening,
-        term.keep_ms,
-    )
-
-
-def encode_windows(keys: Keys, organization: str, windows: tuple[WindowRef, ...]) -> bytes:
-    """Where windows are kept whose terms are not known: their values count wherever they are bounded."""
-    return pack(
-        [
-            (
-                window.end_ms or 0,
-                keys.window(organization, window),
-                keys.values(organization, window),
-                window.each_value,
-                0,
-                0,
-            )
-            for window in windows
-        ]
-    )
-
-
-Place = tuple[int, str, str, str, int, int]
-
-
-class EncodedTerms(NamedTuple):
-    """Terms as the Authorize script takes them. `keys`: each term's window and its values key."""
-
-    keys: tuple[str, ...]
-    places: bytes
-    terms: bytes
-
-
-@lru_cache(maxsize=16384)
-def encode_for_hold(keys: Keys, organization: str, terms: tuple[Term, ...]) -> EncodedTerms:
-    """Worked out once for the terms of a moment, which every call of a kind shares."""
-    windows = tuple(term.window for term in terms)
-    pairs = [(keys.window(organization, window), keys.values(organization, window)) for window in windows]
-    return EncodedTerms(
-        tuple(chain.from_iterable(pairs)),
-        pack([place_of(keys, organization, term) for term in terms]),
-        encode_terms(terms),
-    )
-
-
-def encode_terms(terms: tuple[Term, ...]) -> bytes:
-    return pack(
-        [(_limits(term.limits), term.percent, term.mode is Mode.HARD, term.max_values) for term in terms]
-    )
-
-
-def _limits(limits: Limits) -> tuple[int, ...]:
-    return tuple(-1 if limit is None else limit for limit in limits)
 
 
 def granted(draft: Hold, create_ms: int, expire_ms: int) -> Hold:

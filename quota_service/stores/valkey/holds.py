@@ -12,9 +12,10 @@ from quota_service.domain.amounts import NOTHING
 from quota_service.domain.commands import Event
 from quota_service.domain.errors import PageTokenInvalid
 from quota_service.domain.reservation import Hold, Settlement, State
-from quota_service.stores.valkey import codec, replies, scripts
+from quota_service.stores.valkey import codec, replies, scripts, terms
 from quota_service.stores.valkey.codec import Body
-from quota_service.stores.valkey.events import REMEMBER_MS, entry_of, hold_event
+from quota_service.stores.valkey.events import REMEMBER_MS, entry_of
+from quota_service.stores.valkey.granting import authorized
 from quota_service.stores.valkey.runner import SWEEP_BATCH, Arguments, Runner
 from quota_service.stores.valkey.scripts import Code, Script
 
@@ -31,55 +32,23 @@ class ValkeyHoldStore:
         return self._runner.now_ms()
 
     async def authorize(self, command: commands.Authorize) -> commands.AuthorizeAnswer:
-        draft, organization = command.hold, command.basis.organization
-        encoded = codec.encode_for_hold(self._keys, organization, command.terms)
-        keys = (
+        draft, organization = command.alternatives[0].hold, command.basis.organization
+        keys = [
             self._keys.idempotency(organization, draft.idempotency_key),
             self._keys.hold(organization, draft.reservation),
-            *encoded.keys,
-        )
-        arguments = (
+        ]
+        arguments: list[str | bytes | int] = [
             *replies.basis(command.basis),
             "refused" if command.refused else "dry" if command.dry_run else "hold",
             draft.content_hash,
             command.ttl_ms,
-            codec.pack(draft.held),
-            draft.granted_output_tokens,
-            codec.encode_document(draft),
-            encoded.places,
-            encoded.terms,
-        )
-        return self._authorized(command, await self._run(organization, scripts.AUTHORIZE, keys, arguments))
-
-    def _authorized(self, command: commands.Authorize, reply: list[Any]) -> commands.AuthorizeAnswer:
-        now_ms = reply[1]
-        match reply[0]:
-            case Code.OK if command.dry_run:
-                return commands.Granted(
-                    now_ms=now_ms, hold=command.hold, counters=replies.counters(reply[4:])
-                )
-            case Code.OK:
-                hold = codec.granted(command.hold, now_ms, reply[2])
-                event = hold_event(reply[3], hold)
-                return commands.Granted(
-                    now_ms=now_ms, hold=hold, counters=replies.counters(reply[4:]), event=event
-                )
-            case Code.REPLAYED:
-                hold = codec.decode_hold(reply[2], reply[3])
-                return commands.Granted(
-                    now_ms=now_ms, hold=hold, counters=replies.counters(reply[4:]), replayed=True
-                )
-            case Code.DENIED:
-                return commands.Denied(
-                    now_ms=now_ms,
-                    counters=replies.counters(reply[4:]),
-                    full=codec.decode_positions(reply[3]),
-                    next_expiry_ms=reply[2] or None,
-                )
-            case Code.REFUSED:
-                return commands.Refused(now_ms=now_ms)
-            case _:
-                return cast(commands.AuthorizeAnswer, replies.refusal(reply))
+        ]
+        for alternative in () if command.refused else command.alternatives:
+            encoded = terms.encode_terms(self._keys, organization, alternative.terms)
+            keys += encoded.keys
+            arguments += terms.encode_alternative(encoded, alternative)
+        reply = await self._run(organization, scripts.AUTHORIZE, tuple(keys), tuple(arguments))
+        return authorized(command, reply)
 
     async def commit(self, command: commands.Commit) -> commands.CommitAnswer:
         body = Body(
@@ -130,6 +99,8 @@ class ValkeyHoldStore:
         )
 
     async def extend(self, command: commands.Extend) -> commands.ExtendAnswer:
+        organization = command.basis.organization
+        encoded = terms.encode_terms(self._keys, organization, command.terms)
         body = Body(request_id=command.request_id, content_hash=command.content_hash)
         arguments = (
             *replies.basis(command.basis),
@@ -137,16 +108,15 @@ class ValkeyHoldStore:
             command.content_hash,
             command.ttl_ms,
             command.additional_output_tokens,
-            codec.encode_terms(command.terms),
+            encoded.terms,
+            encoded.rates,
             codec.encode_body(body),
         )
-        reply = await self._run_on_hold(
-            scripts.EXTEND, command.basis.organization, command.reservation, arguments
-        )
+        gauges = (self._keys.gauge(organization, rate) for rate in command.terms.rates)
+        keys = (self._keys.hold(organization, command.reservation), *gauges)
+        reply = await self._run(organization, scripts.EXTEND, keys, arguments)
         if reply[0] == Code.DENIED:
-            return commands.Denied(
-                now_ms=reply[1], counters=replies.counters(reply[3:]), next_expiry_ms=reply[2] or None
-            )
+            return replies.denied(reply[1], reply[2], reply[3:], command.terms)
         if reply[0] not in (Code.OK, Code.REPLAYED):
             return cast(commands.ExtendAnswer, replies.refusal(reply))
         hold = codec.decode_hold(reply[2], reply[3])
@@ -174,7 +144,7 @@ class ValkeyHoldStore:
             codec.pack(command.charged),
             command.cost_pico,
             doc,
-            codec.encode_windows(self._keys, organization, draft.windows),
+            terms.encode_places(self._keys, organization, command.terms),
             codec.encode_body(body),
         )
         windows = tuple(self._keys.window(organization, window) for window in draft.windows)
@@ -190,8 +160,10 @@ class ValkeyHoldStore:
 
     async def inspect(self, command: commands.Inspect) -> commands.InspectAnswer:
         organization = command.basis.organization
-        windows = tuple(self._keys.window(organization, window) for window in command.windows)
-        reply = await self._run(organization, scripts.INSPECT, windows, replies.basis(command.basis))
+        windows = tuple(self._keys.window(organization, term.window) for term in command.terms)
+        openings = codec.pack([term.opening for term in command.terms])
+        arguments = (*replies.basis(command.basis), openings)
+        reply = await self._run(organization, scripts.INSPECT, windows, arguments)
         if reply[0] != Code.OK:
             return cast(commands.InspectAnswer, replies.refusal(reply))
         return commands.Inspected(now_ms=reply[1], counters=replies.counters(reply[2:]))
@@ -230,7 +202,7 @@ class ValkeyHoldStore:
 
     async def restore(self, hold: Hold) -> None:
         organization = hold.organization
-        places = codec.encode_windows(self._keys, organization, hold.windows)
+        places = terms.encode_windows(self._keys, organization, hold.windows)
         arguments = (codec.encode_document(hold), places, codec.encode_live(hold), REMEMBER_MS)
         await self._run_on_hold(scripts.RESTORE, organization, hold.reservation, arguments)
 

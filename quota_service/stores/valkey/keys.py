@@ -7,6 +7,7 @@ anything (an idempotency key, an `each` value) comes last.
 
 from __future__ import annotations
 
+from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
 
 
@@ -45,6 +46,10 @@ class Keys:
     def values(self, organization: str, window: WindowRef) -> str:
         """The set of `each` values that have a counter in a window."""
         return f"{self._base(organization)}values/{window.budget}/{window.start_ms}"
+
+    def gauge(self, organization: str, rate: RateTerm) -> str:
+        """Where a rate limit stands for a value. Another rate has another key: its debt has another unit."""
+        return f"{self._base(organization)}rate/{rate.limit}/{rate.leak}:{rate.scale}/{rate.each_value}"
 
     def _base(self, organization: str) -> str:
         return f"{self._prefix}{{{organization}}}/"

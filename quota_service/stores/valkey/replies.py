@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from quota_service.domain import commands
-from quota_service.domain.commands import Basis, Event
+from quota_service.domain import commands, ratelimit
+from quota_service.domain.commands import Basis, Event, Terms
 from quota_service.domain.reservation import Hold
 from quota_service.stores.valkey import codec
 from quota_service.stores.valkey.codec import Body
@@ -20,6 +20,19 @@ def basis(terms: Basis) -> tuple[int, int, int | str]:
 
 def counters(packed: list[bytes | None]) -> tuple[commands.Counters, ...]:
     return tuple([codec.decode_counters(window) for window in packed])
+
+
+def denied(now_ms: int, next_expiry_ms: int, parts: list[Any], terms: Terms) -> commands.Denied:
+    """What stood in the way: windows, gauges and, where values are counted, full terms."""
+    windows, gauges, *full = parts
+    found = zip(terms.rates, gauges, strict=True)
+    return commands.Denied(
+        now_ms=now_ms,
+        counters=counters(windows),
+        gauges=tuple(ratelimit.current(rate, codec.decode_gauge(raw), now_ms) for rate, raw in found),
+        full=codec.decode_positions(full[0]) if full else (),
+        next_expiry_ms=next_expiry_ms or None,
+    )
 
 
 def event(id_: bytes, packed: bytes, hold: Hold, body: Body) -> Event | None:

@@ -1,4 +1,4 @@
-"""The Lua scripts, loaded once: each verb's file with the shared prelude behind its first line."""
+"""The Lua scripts, loaded once: each verb's file with the shared parts behind its first line."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ class Code(IntEnum):
     TOO_LARGE = -8
     PRICE_REFUSED = -9
     UNOPENED = -10
+    SHORT = -11
+    OUT_OF_RANGE = -12
+
+
+SHARED = ("_prelude", "_windows", "_gauges", "_holds", "_prices", "_admission")
+"""Files put in front of every verb, in an order in which each uses only those before it."""
 
 
 class Script:
@@ -31,9 +37,9 @@ class Script:
     def __init__(self, verb: str) -> None:
         folder = resources.files("quota_service.stores.valkey") / "scripts"
         shebang, _, body = (folder / f"{verb}.lua").read_text().partition("\n")
-        prelude = (folder / "_prelude.lua").read_text()
+        shared = "\n".join((folder / f"{name}.lua").read_text() for name in SHARED)
         self.verb = verb
-        self.source = f"{shebang}\n{prelude}\n{body}"
+        self.source = f"{shebang}\n{shared}\n{body}"
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -42,11 +48,29 @@ COMMIT = Script("commit")
 RELEASE = Script("release")
 EXTEND = Script("extend")
 RECORD = Script("record")
+OPEN = Script("open")
 INSPECT = Script("inspect")
 GET = Script("get")
 RESTORE = Script("restore")
 SWEEP = Script("sweep")
 PUBLISH = Script("publish")
 ACKNOWLEDGE = Script("acknowledge")
+ADJUST = Script("adjust")
+REALLOCATE = Script("reallocate")
 
-ALL = (AUTHORIZE, COMMIT, RELEASE, EXTEND, RECORD, INSPECT, GET, RESTORE, SWEEP, PUBLISH, ACKNOWLEDGE)
+ALL = (
+    AUTHORIZE,
+    COMMIT,
+    RELEASE,
+    EXTEND,
+    RECORD,
+    OPEN,
+    INSPECT,
+    GET,
+    RESTORE,
+    SWEEP,
+    PUBLISH,
+    ACKNOWLEDGE,
+    ADJUST,
+    REALLOCATE,
+)

@@ -1,13 +1,14 @@
 #!lua
--- Authorize: holds a demand in every window of the terms, all or nothing.
--- KEYS  1 meta  2 holds  3 events  4 idempotency key  5 hold  6.. window, values key (or the window again), for each term
--- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 intent: hold | dry | refused  5 content hash  6 ttl_ms  7 demand (msgpack)
---       8 granted output tokens  9 doc  10 windows (msgpack)  11 terms (msgpack): {term, ...}
--- Reply OK, now, expire_ms, event id, windows after...     (dry: expire_ms 0, event id '', windows as they are)
---       REPLAYED, now, doc, live, windows...
+-- Authorize: holds the first alternative that fits in every window and rate limit of its own, with the largest grant of output tokens.
+-- KEYS  1 meta  2 holds  3 events  4 idempotency key  5 hold  6.. windows, values keys and gauges of all alternatives
+-- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 intent: hold | dry | refused  5 content hash  6 ttl_ms  7.. for each alternative, msgpack but
+--       for the last: windows, terms, rate terms, demand {least, most, input, fixed_pico, pico_per_token}, doc
+-- Reply OK, now, expire_ms, event id, alternative from 0, granted, {windows after}, asked | false     (dry: expire_ms 0, event id '', windows as
+--       they are), where asked is what stood in the way of the first alternative: {windows}, {gauges}, full terms (msgpack positions from 0)
+--       REPLAYED, now, doc, live, {windows}
 --       REFUSED, now
---       DENIED, now, next expiry (0 none), full terms (msgpack positions from 0), windows...
---       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now
+--       DENIED, now, next expiry (0 none), {windows}, {gauges}, full terms     (of the first alternative)
+--       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now | UNOPENED, now
 local intent = ARGV[4]
 
 local now, refusal = check_basis(ARGV[1], ARGV[2], ARGV[3])
@@ -26,50 +27,78 @@ if known then
   local hold = read_hold(key)
   if hold and hold.state ~= 'HELD' then return {CODE.ENDED, now} end
   if hold and hash ~= ARGV[5] then return {CODE.CONFLICT, now} end
-  if hold then return {CODE.REPLAYED, now, hold.doc, hold.packed, unpack(read_windows(hold.windows))} end
+  if hold then return {CODE.REPLAYED, now, hold.doc, hold.packed, read_windows(hold.windows)} end
 end
 
 if intent == 'refused' then return {CODE.REFUSED, now} end
 
-local demand, places, terms = cmsgpack.unpack(ARGV[7]), cmsgpack.unpack(ARGV[10]), cmsgpack.unpack(ARGV[11])
-local raw, windows, denied, full = {}, {}, false, {}
-for i, term in ipairs(terms) do
-  local place = places[i]
-  raw[i] = redis.call('GET', place[2])
-  local window = unpack_window(raw[i])
-  windows[i] = window
-  local short = short_meters(window, demand, term)
-  if term[3] then
-    denied = denied or #short > 0
-  else
-    count_blocked(window, short, demand)
+-- Reads an alternative and weighs it: `grant` is the largest that fits, or nil.
+local function weigh(first)
+  local offer = {
+    places = cmsgpack.unpack(ARGV[first]), terms = cmsgpack.unpack(ARGV[first + 1]), rates = cmsgpack.unpack(ARGV[first + 2]),
+    demand = cmsgpack.unpack(ARGV[first + 3]), raw = {}, windows = {}, full = {}, gauges = {}, raw_gauges = {},
+  }
+  local most = offer.demand[2]
+  for i, term in ipairs(offer.terms) do
+    local place = offer.places[i]
+    local raw = redis.call('GET', place[2])
+    local window = unpack_window(raw)
+    offer.raw[i], offer.windows[i] = raw, window
+    if is_unopened(place, window) then offer.unopened = true end
+    if term[3] then most = math.min(most, tokens_in_window(window, term, offer.demand)) end
+    if term[3] and term[4] > 0 and is_unused(window) and redis.call('SCARD', place[3]) >= term[4] then
+      offer.full[#offer.full + 1] = i - 1
+    end
   end
-  if term[3] and term[4] > 0 and not raw[i] and redis.call('SCARD', place[3]) >= term[4] then
-    full[#full + 1] = i - 1
+  for i, rate in ipairs(offer.rates) do
+    offer.gauges[i], offer.raw_gauges[i] = read_gauge(rate[1])
+    most = math.min(most, tokens_in(room_of(rate, offer.gauges[i], now), offer.demand, rate[2]))
+  end
+  if most >= offer.demand[1] and #offer.full == 0 then offer.grant = most end
+  return offer
+end
+
+local asked, chosen, choice
+for first = 7, #ARGV, 5 do
+  local offer = weigh(first)
+  if offer.unopened then return {CODE.UNOPENED, now} end
+  asked = asked or offer
+  if offer.grant then
+    chosen, choice = offer, first
+    break
   end
 end
 
-if denied or #full > 0 then
-  local first = redis.call('ZRANGE', HOLDS, 0, 0, 'WITHSCORES')
-  return {CODE.DENIED, now, tonumber(first[2]) or 0, cmsgpack.pack(full), unpack(raw)}
+if not chosen then
+  local next_hold = redis.call('ZRANGE', HOLDS, 0, 0, 'WITHSCORES')
+  return {CODE.DENIED, now, tonumber(next_hold[2]) or 0, asked.raw, asked.raw_gauges, cmsgpack.pack(asked.full)}
 end
 
-if intent == 'dry' then return {CODE.OK, now, 0, '', unpack(raw)} end
+local passed_over = chosen ~= asked and {asked.raw, asked.raw_gauges, cmsgpack.pack(asked.full)}
+local position = (choice - 7) / 5
+if intent == 'dry' then return {CODE.OK, now, 0, '', position, chosen.grant, chosen.raw, passed_over} end
 
+local demand = needed(chosen.demand, chosen.grant)
 local hold = {
-  key = KEYS[5], doc = ARGV[9], state = 'HELD', create = now, expire = now + tonumber(ARGV[6]), ended = 0, granted = tonumber(ARGV[8]),
-  held = demand, charged = nothing(), pico = 0, parts = 0, late_parts = 0, settle_hash = '', settlement = false,
+  key = KEYS[5], doc = ARGV[choice + 4], state = 'HELD', create = now, expire = now + tonumber(ARGV[6]), ended = 0, granted = chosen.grant,
+  held = demand, charged = nothing(), pico = 0, parts = 0, late_parts = 0, settle_hash = '', settlement = false, marks = {},
 }
 local after = {}
-for i, window in ipairs(windows) do
+for i, window in ipairs(chosen.windows) do
+  local term = chosen.terms[i]
+  if not term[3] then count_blocked(window, short_meters(window, demand, term), demand) end
   window[2] = plus(window[2], demand, 1)
   window[3] = window[3] + 1
-  write_window(places[i], window, raw[i])
+  write_window(chosen.places[i], window, chosen.raw[i])
   after[i] = cmsgpack.pack(window)
 end
-redis.call('HSET', hold.key, 'doc', hold.doc, 'windows', ARGV[10])
+for i, rate in ipairs(chosen.rates) do
+  take(hold.marks, rate, chosen.gauges[i], demand[rate[2]], now)
+end
+redis.call('HSET', hold.key, 'doc', hold.doc, 'windows', ARGV[choice])
 write_hold(hold)
+write_marks(hold)
 redis.call('SET', KEYS[4], ARGV[5] .. ' ' .. hold.key)
 redis.call('ZADD', HOLDS, int(hold.expire), hold.key)
 local event = emit('HOLD', now, hold, nothing(), nothing(), 0, false, false, '')
-return {CODE.OK, now, hold.expire, event[1], unpack(after)}
+return {CODE.OK, now, hold.expire, event[1], position, hold.granted, after, passed_over}

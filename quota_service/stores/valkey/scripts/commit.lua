@@ -65,6 +65,7 @@ else
 end
 write_hold(hold)
 local after = move(hold.windows, now, charged, plus(remaining(hold), before, -1), holds, overrun)
+settle_gauges(hold.marks, now, returned, overrun)
 -- An ended hold may be about to be forgotten. It is needed until the ledger has its settlement, which is when it is forgotten anew.
 if late and keep_open then
   redis.call('PEXPIRE', hold.key, LIFETIME_MS)

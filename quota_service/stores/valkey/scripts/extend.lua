@@ -1,11 +1,11 @@
 #!lua
 -- Extend: more time, more output tokens, or both. What does not fit is denied and leaves the hold as it was.
--- KEYS  1 meta  2 holds  3 events  4 hold   (the windows are named by the hold and share the slot)
+-- KEYS  1 meta  2 holds  3 events  4 hold  5.. gauges   (the windows are named by the hold and share the slot)
 -- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 request id ('' none)  5 content hash  6 ttl_ms (0 none)  7 additional output tokens
---       8 terms of the hold's windows, in their order (msgpack): {term, ...}  9 body for the ledger
+--       8 terms of the hold's windows, in their order (msgpack): {term, ...}  9 rate terms (msgpack)  10 body for the ledger
 -- Reply OK, now, doc, live, event id, event, windows after...     (nothing changed: event id '', event '')
 --       REPLAYED, now, doc, live, '', '', windows...
---       DENIED, now, next expiry (0 none), windows...
+--       DENIED, now, next expiry (0 none), {windows}, {gauges}
 --       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now | UNKNOWN, now | TOO_LARGE, now
 local now, refusal = check_basis(ARGV[1], ARGV[2], ARGV[3])
 if refusal then return refusal end
@@ -31,12 +31,13 @@ if pico > PICO_MAX then return {CODE.TOO_LARGE, now} end
 local before = remaining(hold)
 local held = {micros(pico), input + granted, 1}
 local more = plus(beyond(held, hold.charged), before, -1)
+local adds = not is_nothing(more)
 
 local terms, raw, windows, denied = cmsgpack.unpack(ARGV[8]), {}, {}, false
 for i, place in ipairs(hold.windows) do
   raw[i] = redis.call('GET', place[2])
   windows[i] = unpack_window(raw[i])
-  if not is_nothing(more) then
+  if adds then
     local term = terms[i]
     local short = short_meters(windows[i], more, term)
     if term[3] then
@@ -46,14 +47,19 @@ for i, place in ipairs(hold.windows) do
     end
   end
 end
+local rates, gauges, raw_gauges = cmsgpack.unpack(ARGV[9]), {}, {}
+for i, rate in ipairs(rates) do
+  gauges[i], raw_gauges[i] = read_gauge(rate[1])
+  denied = denied or (more[rate[2]] > 0 and more[rate[2]] > room_of(rate, gauges[i], now))
+end
 if denied then
   local first = redis.call('ZRANGE', HOLDS, 0, 0, 'WITHSCORES')
-  return {CODE.DENIED, now, tonumber(first[2]) or 0, unpack(raw)}
+  return {CODE.DENIED, now, tonumber(first[2]) or 0, raw, raw_gauges}
 end
 
 local ttl, expire = tonumber(ARGV[6]), hold.expire
 if ttl > 0 then expire = math.min(hold.create + LIFETIME_MS, math.max(expire, now + ttl)) end
-if ARGV[4] == '' and expire == hold.expire and is_nothing(more) then
+if ARGV[4] == '' and expire == hold.expire and not adds then
   return {CODE.OK, now, hold.doc, hold.packed, '', '', unpack(raw)}
 end
 hold.expire, hold.granted, hold.held = expire, granted, held
@@ -66,5 +72,9 @@ for i, window in ipairs(windows) do
   write_window(hold.windows[i], window, raw[i])
   after[i] = cmsgpack.pack(window)
 end
-local event = emit('EXTEND', now, hold, nothing(), nothing(), 0, false, false, ARGV[9])
+for i, rate in ipairs(rates) do
+  if more[rate[2]] > 0 then take(hold.marks, rate, gauges[i], more[rate[2]], now) end
+end
+write_marks(hold)
+local event = emit('EXTEND', now, hold, nothing(), nothing(), 0, false, false, ARGV[10])
 return {CODE.OK, now, hold.doc, hold.packed, event[1], event[2], unpack(after)}

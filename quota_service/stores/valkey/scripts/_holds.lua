@@ -1,0 +1,71 @@
+-- Holds: how they are kept, how they end, and the events that tell the ledger.
+
+local function read_hold(key)
+  local fields = redis.call('HMGET', key, 'doc', 'windows', 'live', 'marks')
+  if not fields[1] then return nil end
+  local live = cmsgpack.unpack(fields[3])
+  return {
+    key = key, doc = fields[1], windows = cmsgpack.unpack(fields[2]), packed = fields[3],
+    marks = fields[4] and cmsgpack.unpack(fields[4]) or {},
+    state = live[1], create = live[2], expire = live[3], ended = live[4], granted = live[5], held = live[6], charged = live[7],
+    pico = live[8], parts = live[9], late_parts = live[10], settle_hash = live[11], settlement = live[12],
+  }
+end
+
+local function write_hold(hold)
+  hold.packed = cmsgpack.pack({
+    hold.state, hold.create, hold.expire, hold.ended, hold.granted, hold.held, hold.charged,
+    hold.pico, hold.parts, hold.late_parts, hold.settle_hash, hold.settlement,
+  })
+  redis.call('HSET', hold.key, 'live', hold.packed)
+end
+
+local function write_marks(hold)
+  if #hold.marks > 0 then redis.call('HSET', hold.key, 'marks', cmsgpack.pack(hold.marks)) end
+end
+
+local function remaining(hold)
+  if hold.state ~= 'HELD' then return nothing() end
+  return beyond(hold.held, hold.charged)
+end
+
+local function emit(type, now, hold, charged, overrun, pico, late, final, body)
+  local event = cmsgpack.pack({type, now, charged, overrun, pico, late, final})
+  return {redis.call('XADD', EVENTS, '*', 'e', event, 'doc', hold.doc, 'live', hold.packed, 'body', body), event}
+end
+
+-- Ends a held reservation by release or expiry. Returns what returned, the windows after, and the event.
+local function finish(hold, state, type, now, body)
+  local rest = remaining(hold)
+  hold.state, hold.ended = state, now
+  write_hold(hold)
+  redis.call('ZREM', HOLDS, hold.key)
+  local after = move(hold.windows, now, nothing(), plus(nothing(), rest, -1), -1, nothing())
+  settle_gauges(hold.marks, now, rest, nothing())
+  return rest, after, emit(type, now, hold, nothing(), nothing(), 0, false, true, body)
+end
+
+local function due_remain(now)
+  return #redis.call('ZRANGEBYSCORE', HOLDS, '-inf', int(now), 'LIMIT', 0, 1) > 0
+end
+
+-- Retires at most `limit` due holds; returns how many.
+local function retire(now, limit)
+  local due = redis.call('ZRANGEBYSCORE', HOLDS, '-inf', int(now), 'LIMIT', 0, limit)
+  for _, key in ipairs(due) do
+    local hold = read_hold(key)
+    if hold and hold.state == 'HELD' then
+      finish(hold, 'EXPIRED', 'EXPIRE', now, '')
+    else
+      redis.call('ZREM', HOLDS, key)
+    end
+  end
+  if #due > 0 then remember(now) end
+  return #due
+end
+
+-- Retires what is due, as far as one caller can be asked to. Returns whether nothing due remains: only then may a script decide on, or
+-- report, what is held.
+local function retire_all(now)
+  return retire(now, DUE_PER_SCRIPT) < DUE_PER_SCRIPT or not due_remain(now)
+end

@@ -1,0 +1,100 @@
+"""What limits a request, as the scripts take it: where windows are kept, terms, rate limits, and the demand.
+
+The layouts are those at the head of `scripts/_prelude.lua` and `scripts/_gauges.lua`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
+
+from quota_service.domain.admission import output_prices
+from quota_service.domain.amounts import Limits
+from quota_service.domain.budget import Mode
+from quota_service.domain.commands import Alternative, Term, Terms
+from quota_service.domain.ratelimit import RateTerm
+from quota_service.domain.reservation import WindowRef
+from quota_service.stores.valkey.codec import encode_document, pack
+from quota_service.stores.valkey.keys import Keys
+
+Place = tuple[int, str, str, str, int, int]
+"""End in ms (0: none), window key, values key or "", each value, opening, how much longer it is kept."""
+
+
+class EncodedTerms(NamedTuple):
+    """Terms as scripts take them. `keys`: every window, its values key where it has one, and every gauge."""
+
+    keys: tuple[str, ...]
+    places: bytes
+    terms: bytes
+    rates: bytes
+
+
+@lru_cache(maxsize=16_384)
+def encode_terms(keys: Keys, organization: str, terms: Terms) -> EncodedTerms:
+    """Worked out once for the terms of a moment, which every call of a kind shares."""
+    places = [place_of(keys, organization, term) for term in terms.budgets]
+    gauges = [keys.gauge(organization, rate) for rate in terms.rates]
+    return EncodedTerms(
+        (*chain.from_iterable(filter(None, place[1:3]) for place in places), *gauges),
+        pack(places),
+        pack([_term(term) for term in terms.budgets]),
+        pack([_rate(key, rate) for key, rate in zip(gauges, terms.rates, strict=True)]),
+    )
+
+
+def encode_alternative(encoded: EncodedTerms, alternative: Alternative) -> tuple[bytes, ...]:
+    """The arguments of one alternative of an Authorize."""
+    hold = alternative.hold
+    demand = (alternative.least, alternative.most, hold.input_tokens, *output_prices(hold))
+    return encoded.places, encoded.terms, encoded.rates, pack(demand), encode_document(hold)
+
+
+def place_of(keys: Keys, organization: str, term: Term) -> Place:
+    """Where a term's window is kept. A new `each` value is counted where their number is bounded."""
+    window = term.window
+    return (
+        window.end_ms or 0,
+        keys.window(organization, window),
+        keys.values(organization, window) if term.max_values else "",
+        window.each_value,
+        term.opening,
+        term.keep_ms,
+    )
+
+
+def encode_places(keys: Keys, organization: str, terms: Iterable[Term]) -> bytes:
+    return pack([place_of(keys, organization, term) for term in terms])
+
+
+def encode_windows(keys: Keys, organization: str, windows: tuple[WindowRef, ...]) -> bytes:
+    """Where windows are kept whose terms are not known: their values count wherever they are bounded."""
+    return pack(
+        [
+            (
+                window.end_ms or 0,
+                keys.window(organization, window),
+                keys.values(organization, window),
+                window.each_value,
+                0,
+                0,
+            )
+            for window in windows
+        ]
+    )
+
+
+def _term(term: Term) -> tuple[tuple[int, ...], int, bool, int]:
+    return encode_limits(term.limits), term.percent, term.mode is Mode.HARD, term.max_values
+
+
+def encode_limits(limits: Limits) -> tuple[int, ...]:
+    """-1 where there is none."""
+    return tuple(-1 if limit is None else limit for limit in limits)
+
+
+def _rate(key: str, rate: RateTerm) -> tuple[str, int, int, int, int]:
+    """Meters count from 1 in Lua."""
+    return key, rate.meter + 1, rate.leak, rate.scale, rate.burst
