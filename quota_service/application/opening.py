@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from quota_service.application.plans import Plans
 from quota_service.application.ports import BalanceStore, Ledger, WindowStore
-from quota_service.application.writing import LedgerWriter
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.budget import Budget
-from quota_service.domain.commands import Basis, Term
+from quota_service.domain.commands import Basis, Event, Term
 from quota_service.domain.ledger import key_of_rollover
 from quota_service.domain.opening import (
     Beginning,
@@ -25,6 +24,15 @@ from quota_service.domain.opening import (
 )
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.rollover import Past, carried_into, remainder_of, windows_before
+from quota_service.domain.windows import OUTLIVE_MS
+
+
+class Writer(Protocol):
+    """The part of the ledger's writer that openings need."""
+
+    def submit(self, event: Event) -> None:
+        """Leaves an event to be written soon."""
+        ...
 
 
 class _Place(NamedTuple):
@@ -37,9 +45,7 @@ class _Place(NamedTuple):
 class Openings:
     """The use case. What the deciding store cannot tell by itself is asked of the ledger's balances."""
 
-    def __init__(
-        self, windows: WindowStore, balances: BalanceStore, ledger: Ledger, writer: LedgerWriter
-    ) -> None:
+    def __init__(self, windows: WindowStore, balances: BalanceStore, ledger: Ledger, writer: Writer) -> None:
         self._windows = windows
         self._balances = balances
         self._ledger = ledger
@@ -49,8 +55,9 @@ class Openings:
     async def open(self, plans: Plans, terms: Iterable[Term]) -> None:
         """Opens the windows of those terms that must be opened; does no harm to one that is open.
 
-        Where the plans turn out to be stale, or a window not to have begun, it stays as it is: whoever asks
-        again learns that too. Raises StoreUnavailable where the ledger is needed and does not answer.
+        Where the plans turn out to be stale, or a window not to have begun or to be over for good, it stays
+        as it is: whoever asks again learns that too. Raises StoreUnavailable where the ledger is needed and
+        does not answer.
         """
         await asyncio.gather(*(self._open_once(plans, term) for term in terms if term.opening))
 
@@ -73,6 +80,7 @@ class Openings:
             organization=configuration.organization.id,
             version=configuration.version,
             from_ms=term.window.start_ms,
+            until_ms=None if term.window.end_ms is None else term.window.end_ms + OUTLIVE_MS,
         )
         command = Open(basis=basis, term=term, beginning=_told_by_store(budget, term))
         answer = await self._windows.open(command)

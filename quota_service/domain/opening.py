@@ -12,11 +12,9 @@ from typing import NamedTuple
 from quota_service.domain import windows
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.book import Book
-from quota_service.domain.budget import Budget
 from quota_service.domain.commands import Basis, Counters, Event, OutsideBasis, Stale, Term
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.rollover import Remainder
-from quota_service.domain.schedule import window_of
 
 
 class FromLedger(NamedTuple):
@@ -42,22 +40,6 @@ class Carried:
 
     amounts: Amounts
     in_ledger: bool = False
-
-
-def opening_of(budget: Budget, window_start_ms: int) -> int:
-    """The number under which a window must be opened; 0: it begins with nothing. See `Term.opening`."""
-    begins_with_something = budget.rollover is not None or window_start_ms < budget.since_ms
-    return max(1, budget.since_ms) if begins_with_something else 0
-
-
-def keep_ms_of(budget: Budget, end_ms: int | None) -> int:
-    """How much longer than others a window is kept after its end: as long as the next one, for which what is
-    left of it may be needed.
-    """
-    if budget.rollover is None or end_ms is None:
-        return 0
-    following = window_of(budget, end_ms)
-    return 0 if following is None or following.end_ms is None else following.end_ms - end_ms
 
 
 Beginning = FromPrevious | Carried | FromLedger

@@ -10,7 +10,6 @@ from quota_service.domain.amounts import NOTHING, WINDOW_LIMIT_MAX, Amounts, Lim
 from quota_service.domain.budget import Adjustment, Budget, Carry, EachOverride, FormerPeriod
 from quota_service.domain.budget_rules import faults
 from quota_service.domain.commands import Counters
-from quota_service.domain.opening import keep_ms_of, opening_of
 from quota_service.domain.period import Daily, Fixed, Monthly, Once, Window
 from quota_service.domain.rollover import (
     SILENT_WINDOWS_MAX,
@@ -171,29 +170,6 @@ def test_months_of_any_length_carry_alike() -> None:
     july = windows_before(monthly, 0 + Window(*windows_before(monthly, TODAY_MS * 18)[0]).start_ms)[0]
     assert july.end_ms is not None
     assert carried_into(monthly, "", july.end_ms, Past(july.start_ms, Counters(spent=cost(1)))) == cost(99)
-
-
-@pytest.mark.parametrize(
-    ("rollover", "since_ms", "start_ms", "number"),
-    [
-        (None, 0, 5, 0),
-        (None, 5, 5, 0),
-        (None, 6, 5, 6),
-        (HALF, 0, 5, 1),
-        (HALF, 6, 5, 6),
-        (HALF, 3, 5, 3),
-    ],
-)
-def test_a_window_must_be_opened_that_begins_with_something(
-    rollover: Carry | None, since_ms: int, start_ms: int, number: int
-) -> None:
-    assert opening_of(replace(BUDGET, rollover=rollover, since_ms=since_ms), start_ms) == number
-
-
-def test_a_window_is_kept_as_long_as_the_next_one_may_need_it() -> None:
-    assert keep_ms_of(BUDGET, TODAY_MS) == DAY_MS
-    assert keep_ms_of(replace(BUDGET, rollover=None), TODAY_MS) == 0
-    assert keep_ms_of(BUDGET, None) == 0
 
 
 def carrying(**limits: int) -> Carry:
