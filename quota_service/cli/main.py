@@ -47,6 +47,7 @@ COMMANDS = {
     "budget": Entry("budget", "budget", "List budgets and see where they stand."),
     "limits": Entry("limits", "limits", "List rate limits."),
     "policies": Entry("limits", "policies", "List which models teams may use."),
+    "exposure": Entry("exposure", "exposure", "Show the worst-case bill."),
     "authorize": Entry("spend", "authorize", "Hold an estimate against every matching budget."),
     "commit": Entry("spend", "commit", "Charge what a call has used."),
     "release": Entry("spend", "release", "Return a whole hold."),
