@@ -190,11 +190,12 @@ async def test_stops_wait_in_a_bounded_queue_until_postgresql_is_back(
             if len(await bench.store.percents()) == 3:
                 break
             await asyncio.sleep(0.01)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    await bench.alerts.flush()
     # What had no room is told by the next request that it stops.
     bench.alerts.stopped("acme", [a_stop(step=LadderStep(at_percent=90, action=Restrict(max_tier=9)))])
     await bench.alerts.flush()
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
     assert len(await bench.store.percents()) == 4
 
 
