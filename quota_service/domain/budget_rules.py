@@ -10,12 +10,15 @@ from quota_service.domain.amounts import WINDOW_LIMIT_MAX, Limits
 from quota_service.domain.budget import Budget
 from quota_service.domain.faults import Fault, time_zone_faults
 from quota_service.domain.ladder_rules import ladder_faults, ladder_references
-from quota_service.domain.period import Daily, Monthly, Once, Weekly
+from quota_service.domain.period import Daily, Fixed, Monthly, Once, Quarterly, Weekly, Yearly
 from quota_service.domain.scope_rules import Reference, scope_faults, scope_references
 
 OVERRIDES_MAX = 1_000
 RECIPIENTS_MAX = 32
 ALERT_COOLDOWN_MS_MAX = 31 * 86_400_000
+CARRY_PERCENT_MAX = 1_000
+FIXED_LENGTH_MS_MIN = 60_000
+FIXED_LENGTH_MS_MAX = 3_660 * 86_400_000
 
 _PEOPLE = frozenset({"user", "leads", "admins"})
 _RECIPIENT = re.compile(r"(?P<channel>[a-z][a-z0-9_+-]{0,31}):(?P<address>[^\x00-\x20\x7f]{1,223})")
@@ -31,6 +34,7 @@ def faults(budget: Budget) -> tuple[Fault, ...]:
         *time_zone_faults(budget.time_zone, "period.time_zone"),
         *_override_faults(budget),
         *ladder_faults(budget),
+        *_rollover_faults(budget),
         *_recipient_faults(budget.recipients),
         *_cooldown_faults(budget.alert_cooldown_ms),
     )
@@ -59,11 +63,28 @@ def _period_faults(budget: Budget) -> Iterator[Fault]:
         case Monthly(reset_day=day):
             if not 1 <= day <= 31:
                 yield Fault("period.monthly.reset_day", "must be 1–31")
+        case Quarterly(first_month=month):
+            if not 1 <= month <= 12:
+                yield Fault("period.quarterly.first_month", "must be 1–12")
+        case Yearly(month=month, day=day):
+            if not 1 <= month <= 12:
+                yield Fault("period.yearly.month", "must be 1–12")
+            if not 1 <= day <= 31:
+                yield Fault("period.yearly.day", "must be 1–31")
+        case Fixed(length_ms=length_ms):
+            yield from _length_faults(length_ms)
         case Once(start_ms=start, end_ms=end):
             if end is not None and end <= (start or 0):
                 yield Fault("period.once.end_time", "must be after start_time")
         case _:
             assert_never(budget.period)
+
+
+def _length_faults(length_ms: int) -> Iterator[Fault]:
+    if not FIXED_LENGTH_MS_MIN <= length_ms <= FIXED_LENGTH_MS_MAX:
+        yield Fault("period.fixed.length", "must be 60 s to 3,660 days")
+    elif length_ms % 1_000:
+        yield Fault("period.fixed.length", "must be whole seconds")
 
 
 def _override_faults(budget: Budget) -> Iterator[Fault]:
@@ -80,14 +101,32 @@ def _override_faults(budget: Budget) -> Iterator[Fault]:
                 f"“{override.each_value}” has an override already: overrides[{first}]",
             )
         yield from _limit_faults(override.limits, f"overrides[{index}].limits")
-        yield from _unlimited_meter_faults(override.limits, budget.limits, f"overrides[{index}].limits")
+        yield from _unlimited_meter_faults(
+            override.limits, budget.limits, f"overrides[{index}].limits", "override"
+        )
 
 
-def _unlimited_meter_faults(override: Limits, base: Limits, field: str) -> Iterator[Fault]:
-    for meter in override.meters:
+def _unlimited_meter_faults(amounts: Limits, base: Limits, field: str, what: str) -> Iterator[Fault]:
+    for meter in amounts.meters:
         if base[meter] is None:
             name = Limits._fields[meter]
-            yield Fault(f"{field}.{name}", f"the budget does not limit {name}: there is nothing to override")
+            yield Fault(f"{field}.{name}", f"the budget does not limit {name}: there is nothing to {what}")
+
+
+def _rollover_faults(budget: Budget) -> Iterator[Fault]:
+    carry = budget.rollover
+    if carry is None:
+        return
+    if isinstance(budget.period, Once):
+        yield Fault("rollover", "does not go with a period that is once: no window follows")
+    if (carry.max_percent is None) == (carry.max_amounts is None):
+        yield Fault("rollover.carry", "set either max_percent or max_amounts")
+    if carry.max_percent is not None and not 1 <= carry.max_percent <= CARRY_PERCENT_MAX:
+        yield Fault("rollover.carry.max_percent", f"must be 1–{CARRY_PERCENT_MAX}")
+    if carry.max_amounts is not None:
+        field = "rollover.carry.max_amounts"
+        yield from _limit_faults(carry.max_amounts, field)
+        yield from _unlimited_meter_faults(carry.max_amounts, budget.limits, field, "carry over")
 
 
 def _recipient_faults(recipients: tuple[str, ...]) -> Iterator[Fault]:

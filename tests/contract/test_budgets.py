@@ -229,8 +229,6 @@ BAD_PERIODS = (
         "TIME_ZONE_UNKNOWN",
         "budget.period.time_zone",
     ),
-    (pb.Period(quarterly=pb.Period.Quarterly()), "NOT_YET_ACCEPTED", "budget.period.quarterly"),
-    (pb.Period(yearly=pb.Period.Yearly()), "NOT_YET_ACCEPTED", "budget.period.yearly"),
 )
 
 

@@ -14,13 +14,14 @@ from quota_service.domain.budget import (
     Budget,
     Downgrade,
     EachOverride,
+    FormerPeriod,
     LadderStep,
     Mode,
     Notify,
     Restrict,
 )
 from quota_service.domain.model_policy import ModelPolicy
-from quota_service.domain.period import Daily, Monthly, Once, Weekly
+from quota_service.domain.period import Fixed, Monthly, Weekly
 from quota_service.domain.pricing import DatedRate, Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.scope import Each, Scope
@@ -28,6 +29,7 @@ from quota_service.domain.subject import ApiKey, Dimension, Organization, Projec
 from quota_service.stores.postgres import documents
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from tests.integration.postgres_values import GPT
+from tests.support.periods import periods
 
 RESOURCES: tuple[documents.Resource, ...] = (
     Team(id="core", cost_center="cc-1", leads=("ada",)),
@@ -48,6 +50,9 @@ RESOURCES: tuple[documents.Resource, ...] = (
             LadderStep(at_percent=80, action=Restrict(max_tier=1)),
             LadderStep(at_percent=90, action=Downgrade(provider="openai", model="mini")),
             LadderStep(at_percent=100, action=Block()),
+        ),
+        former=FormerPeriod(
+            period=Fixed(length_ms=60_000, anchor_ms=9), time_zone="UTC", from_ms=3, until_ms=60_009
         ),
     ),
     RateLimit(
@@ -103,12 +108,13 @@ budgets = st.builds(
         tags=st.lists(st.tuples(st.text(), st.text()), max_size=2).map(tuple),
         each=st.none() | st.builds(Each, dimension=st.sampled_from(Dimension)),
     ),
-    period=st.one_of(st.builds(Daily), st.builds(Weekly), st.builds(Monthly), st.builds(Once)),
+    period=periods,
     time_zone=st.text(),
     limits=limits,
     overrides=st.lists(st.builds(EachOverride, limits=limits), max_size=2).map(tuple),
     mode=st.sampled_from(Mode),
     ladder=st.lists(st.builds(LadderStep, action=actions), max_size=3).map(tuple),
+    former=st.none() | st.builds(FormerPeriod, period=periods, from_ms=st.integers(0)),
 )
 
 

@@ -20,7 +20,7 @@ from quota_service.domain.budget import (
 from quota_service.domain.budget_rules import faults, references
 from quota_service.domain.errors import InvalidRequest, ReferenceUnknown, TimeZoneUnknown
 from quota_service.domain.faults import Fault, did_you_mean, refuse
-from quota_service.domain.period import Monthly, Once, Weekly
+from quota_service.domain.period import Fixed, Monthly, Once, Quarterly, Weekly, Yearly
 from quota_service.domain.scope import Each, Scope
 from quota_service.domain.scope_rules import Reference
 from quota_service.domain.subject import Dimension
@@ -52,6 +52,10 @@ def an_override(value: str, limits: Limits) -> EachOverride:
         replace(GOOD, scope=Scope(each=Each(dimension=Dimension.TAG, tag="run", max_values=10))),
         replace(GOOD, scope=EACH_USER, overrides=(an_override("ada", Limits(cost_micros=5)),)),
         replace(GOOD, period=Monthly(reset_day=31), time_zone="Europe/Berlin"),
+        replace(GOOD, period=Quarterly(first_month=12)),
+        replace(GOOD, period=Yearly(month=2, day=31)),
+        replace(GOOD, period=Fixed(length_ms=60_000)),
+        replace(GOOD, period=Fixed(length_ms=3_660 * 86_400_000, anchor_ms=5)),
         replace(GOOD, period=Once()),
         replace(GOOD, period=Once(start_ms=5, end_ms=6)),
         replace(GOOD, recipients=("leads", "admins", "pagerduty:key-1")),
@@ -73,6 +77,15 @@ def test_a_sound_budget_has_no_faults(budget: Budget) -> None:
         (replace(GOOD, period=Weekly(start_day=8)), "period.weekly.start"),
         (replace(GOOD, period=Monthly(reset_day=0)), "period.monthly.reset_day"),
         (replace(GOOD, period=Monthly(reset_day=32)), "period.monthly.reset_day"),
+        (replace(GOOD, period=Quarterly(first_month=0)), "period.quarterly.first_month"),
+        (replace(GOOD, period=Quarterly(first_month=13)), "period.quarterly.first_month"),
+        (replace(GOOD, period=Yearly(month=13)), "period.yearly.month"),
+        (replace(GOOD, period=Yearly(month=2, day=32)), "period.yearly.day"),
+        (replace(GOOD, period=Fixed(length_ms=0)), "period.fixed.length"),
+        (replace(GOOD, period=Fixed(length_ms=-86_400_000)), "period.fixed.length"),
+        (replace(GOOD, period=Fixed(length_ms=59_999)), "period.fixed.length"),
+        (replace(GOOD, period=Fixed(length_ms=60_500)), "period.fixed.length"),
+        (replace(GOOD, period=Fixed(length_ms=3_660 * 86_400_000 + 1_000)), "period.fixed.length"),
         (replace(GOOD, period=Once(start_ms=6, end_ms=6)), "period.once.end_time"),
         (replace(GOOD, ladder=(step(0, Block()),)), "ladder[0].at_percent"),
         (replace(GOOD, ladder=(step(1001, Block()),)), "ladder[0].at_percent"),

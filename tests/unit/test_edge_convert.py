@@ -23,16 +23,17 @@ from quota_service.domain.budget import (
     Restrict,
 )
 from quota_service.domain.commands import Counters, Term
-from quota_service.domain.errors import InvalidRequest, NotYetAccepted
+from quota_service.domain.errors import InvalidRequest
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.model_policy import ModelPolicy
-from quota_service.domain.period import Daily, Monthly, Once, Period, Weekly
+from quota_service.domain.period import Daily, Fixed, Monthly, Once, Period, Quarterly, Weekly, Yearly
 from quota_service.domain.pricing import DatedRate, Model, Rate, Usage
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.scope import Each, Scope
 from quota_service.domain.subject import ApiKey, Dimension, Organization, Project, Subject, Team, User
 from quota_service.edge.convert import budget, catalog, directory, ledger, model_policy, ratelimit, times
+from quota_service.edge.convert.period import period_of
 from quota_service.edge.convert.statuses import budget_statuses
 from quota_service.edge.convert.subject import subject, subject_of
 
@@ -76,7 +77,18 @@ def stored(value: object) -> Stored[object]:
 
 
 @pytest.mark.parametrize(
-    "period", [Daily(), Weekly(start_day=7), Monthly(reset_day=1), Once(), Once(start_ms=0, end_ms=9)]
+    "period",
+    [
+        Daily(),
+        Weekly(start_day=7),
+        Monthly(reset_day=1),
+        Quarterly(first_month=12),
+        Yearly(month=2, day=29),
+        Fixed(length_ms=60_000),
+        Fixed(length_ms=86_400_000, anchor_ms=1_767_603_600_500),
+        Once(),
+        Once(start_ms=0, end_ms=9),
+    ],
 )
 def test_a_budget_survives(period: Period) -> None:
     value = replace(BUDGET, period=period)
@@ -94,6 +106,22 @@ def a_budget(**fields: object) -> budget_pb2.Budget:
     )
     message.MergeFrom(budget_pb2.Budget(**fields))  # type: ignore[arg-type]
     return message
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (budget_pb2.Period(monthly=budget_pb2.Period.Monthly()), Monthly(reset_day=1)),
+        (budget_pb2.Period(quarterly=budget_pb2.Period.Quarterly()), Quarterly(first_month=1)),
+        (budget_pb2.Period(yearly=budget_pb2.Period.Yearly()), Yearly(month=1, day=1)),
+        (
+            budget_pb2.Period(fixed=budget_pb2.Period.Fixed(length=Duration(seconds=90))),
+            Fixed(length_ms=90_000, anchor_ms=0),
+        ),
+    ],
+)
+def test_a_period_begins_with_the_first_unless_said_otherwise(sent: budget_pb2.Period, read: Period) -> None:
+    assert period_of(sent) == read
 
 
 def test_what_a_budget_leaves_out_gets_the_documented_default() -> None:
@@ -116,24 +144,26 @@ def test_everything_that_a_budget_lacks_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "field"),
+    "carry",
     [
-        (
-            a_budget(period=budget_pb2.Period(quarterly=budget_pb2.Period.Quarterly())),
-            "budget.period.quarterly",
-        ),
-        (a_budget(period=budget_pb2.Period(yearly=budget_pb2.Period.Yearly())), "budget.period.yearly"),
-        (a_budget(period=budget_pb2.Period(fixed=budget_pb2.Period.Fixed())), "budget.period.fixed"),
-        (
-            a_budget(rollover=budget_pb2.Rollover(carry=budget_pb2.Rollover.Carry(max_percent=5))),
-            "budget.rollover.carry",
-        ),
+        budget_pb2.Rollover.Carry(max_percent=5),
+        budget_pb2.Rollover.Carry(max_amounts=types_pb2.Amounts(tokens=0)),
     ],
+    ids=["percent", "amounts"],
 )
-def test_what_comes_later_is_refused_as_such(message: budget_pb2.Budget, field: str) -> None:
-    with pytest.raises(NotYetAccepted) as raised:
-        budget.budget_of(message, "acme", "b")
-    assert [problem.field for problem in raised.value.problems] == [field]
+def test_a_rollover_comes_back_as_it_was_sent(carry: budget_pb2.Rollover.Carry) -> None:
+    sent = a_budget(rollover=budget_pb2.Rollover(carry=carry))
+    kept = Stored(value=budget.budget_of(sent, "acme", "b"), etag="1", create_ms=0, update_ms=0)
+    assert budget.budget("acme", kept).rollover == sent.rollover
+
+
+def test_that_what_is_left_expires_goes_without_saying() -> None:
+    sent = a_budget(rollover=budget_pb2.Rollover(none=budget_pb2.Rollover.Nothing()))
+    value = budget.budget_of(sent, "acme", "b")
+    assert value.rollover is None
+    assert not budget.budget("acme", Stored(value=value, etag="1", create_ms=0, update_ms=0)).HasField(
+        "rollover"
+    )
 
 
 def test_a_scope_of_another_organization_is_refused() -> None:

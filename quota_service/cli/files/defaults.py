@@ -93,6 +93,8 @@ def _complete_period(period: budget_pb2.Period) -> None:
         case "yearly":
             period.yearly.month = period.yearly.month or 1
             period.yearly.day = period.yearly.day or 1
+        case "fixed":
+            period.fixed.anchor.SetInParent()
 
 
 def _complete_prices(message: catalog_pb2.Model) -> None:
