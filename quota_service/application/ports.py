@@ -12,14 +12,17 @@ from enum import Enum
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from quota_service.domain import commands
-from quota_service.domain.amounts import Amounts
+from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.model_policy import ModelPolicy
+from quota_service.domain.opening import Open, OpenAnswer
+from quota_service.domain.period import Window
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.rollover import Past
 from quota_service.domain.subject import ApiKey, Organization, Project, Subject, Team, User
 
 R = TypeVar("R", Team, User, ApiKey, Project, Budget, RateLimit, ModelPolicy, Model)
@@ -41,6 +44,27 @@ class Page(NamedTuple, Generic[V_co]):
 
     items: tuple[V_co, ...]
     next: str
+
+
+class Charged(NamedTuple):
+    """What entries of the ledger have charged, and how much of it was above what had been held."""
+
+    spent: Amounts = NOTHING
+    overrun: Amounts = NOTHING
+
+    def plus(self, other: Charged) -> Charged:
+        return Charged(self.spent.plus(other.spent), self.overrun.plus(other.overrun))
+
+
+class LedgerSpend(NamedTuple):
+    """What the ledger has of one provider and model, as callers named them, and of one value of a budget's
+    `each` dimension ("" where it is one of the model's).
+    """
+
+    provider: str
+    model: str
+    each_value: str
+    charged: Charged
 
 
 # --- configuration: PostgreSQL
@@ -70,8 +94,24 @@ class Change(Protocol):
 
     async def put_organization(self, value: Organization) -> Stored[Organization]: ...
 
+    async def spend_in(self, budget: Budget, window: Window) -> Sequence[LedgerSpend]:
+        """What the ledger's entries since the start of a window come to, as far as their subjects match the
+        budget: models are for the caller to match. What is charged to the budget meanwhile waits.
+        """
+        ...
+
+    async def begin_balances(self, budget: str, window: Window, sums: Mapping[str, Charged]) -> None:
+        """Sets what the ledger has added up for a budget's window, by value of `each`; every other value has
+        nothing.
+        """
+        ...
+
     async def claim_request(self, request_id: str, content_hash: str) -> bool:
         """Whether the request_id is new. Raises IdempotencyConflict where it was used with other content."""
+        ...
+
+    async def write_entry(self, entry: Entry) -> Written:
+        """Writes an entry of the organization's ledger together with the change: both or neither."""
         ...
 
 
@@ -181,6 +221,12 @@ class EventLog(Protocol):
         ...
 
 
+class WindowStore(Protocol):
+    """Windows of the store that decides, which begin with something."""
+
+    async def open(self, command: Open) -> OpenAnswer: ...
+
+
 # --- the ledger: PostgreSQL
 # ---------------------------------------------------------------------------------------------------
 
@@ -235,6 +281,16 @@ class LedgerFilter:
     budget: str = ""
     from_ms: int | None = None
     until_ms: int | None = None
+
+
+class BalanceStore(Protocol):
+    """What the ledger's entries add up to, window by window."""
+
+    async def latest(self, organization: str, window: WindowRef, starts_ms: Sequence[int]) -> Past | None:
+        """Where the window's counter stands in the latest of the windows that start then; `None`: the ledger
+        knows none of them.
+        """
+        ...
 
 
 class Ledger(Protocol):

@@ -49,10 +49,6 @@ class TimeZoneUnknown(InvalidRequest):
     """A time zone is not in the IANA database."""
 
 
-class NotYetAccepted(InvalidRequest):
-    """A field has a meaning that this version does not offer yet."""
-
-
 class PriceNotAllowed(InvalidRequest):
     """A caller's own price for a model that the catalogue prices."""
 
@@ -126,6 +122,22 @@ class EtagMismatch(PreconditionFailed):
 
 class ResourceInUse(PreconditionFailed):
     """Others refer to the resource."""
+
+
+class BudgetDisabled(PreconditionFailed):
+    """The budget is switched off: it has no limit that could be changed."""
+
+
+class NoLiveWindow(PreconditionFailed):
+    """The budget has no window now: its one-off period has ended or not begun."""
+
+
+class WindowsDiffer(PreconditionFailed):
+    """The live windows of two budgets do not begin and end together."""
+
+
+class HeadroomMissing(PreconditionFailed):
+    """The source of a reallocation has less to give away."""
 
 
 class StoreUnavailable(QuotaError):

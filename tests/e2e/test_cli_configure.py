@@ -74,6 +74,29 @@ def test_every_period_is_applied_compared_and_exported(server: Server, tmp_path:
     assert "fixed length 14d, anchor 2026-01-05T09:00:00Z" in server.quota("budget", "list").out
 
 
+def test_every_rollover_is_applied_compared_and_exported(server: Server, tmp_path: Path) -> None:
+    rules = ("{max_percent: 50}", "{max: {usd: 20, requests: 0}}", "none")
+    budgets = "".join(
+        f"  carrying-{number}: {{limit: {{usd: 1, requests: 5}}, mode: soft, period: daily, "
+        f"rollover: {rule}}}\n"
+        for number, rule in enumerate(rules)
+    )
+    changed = edited(tmp_path, ("\nbudgets:\n", f"\nbudgets:\n{budgets}"))
+    assert server.quota("apply", "-f", changed).code == 0
+    assert server.quota("diff", "-f", changed).out == "acme: no difference\n"
+    exported = server.quota("export").out
+    assert [f"rollover: {rule}" in exported for rule in rules] == [True, True, False]
+    assert "unchanged" in server.quota("apply", "-f", "-", stdin=exported).out
+
+
+def test_a_rollover_that_cannot_be_is_refused_as_a_whole(server: Server, tmp_path: Path) -> None:
+    wrong = "  carried: {limit: {usd: 1}, mode: hard, period: once, rollover: {max_percent: 50}}\n"
+    refused = server.quota("apply", "-f", edited(tmp_path, ("\nbudgets:\n", f"\nbudgets:\n{wrong}")))
+    assert refused.code != 0
+    assert "rollover" in refused.err
+    assert "carried" not in server.quota("export").out
+
+
 def test_nothing_is_applied_when_anything_is_wrong(server: Server, tmp_path: Path) -> None:
     wrong = edited(
         tmp_path,

@@ -100,11 +100,11 @@ def _rollover(value: Value) -> budget_pb2.Rollover:
     if value.is_scalar:
         value.choice(("none",))
         return budget_pb2.Rollover(none=budget_pb2.Rollover.Nothing())
-    fields = value.fields("max_percent", "max_limit")
-    if ("max_percent" in fields) == ("max_limit" in fields):
-        value.problem("needs either max_percent or max_limit, or is `none`")
+    fields = value.fields("max_percent", "max")
+    if ("max_percent" in fields) == ("max" in fields):
+        value.problem("needs either max_percent or max, or is `none`")
         return budget_pb2.Rollover()
-    if "max_limit" in fields:
-        return budget_pb2.Rollover(carry=budget_pb2.Rollover.Carry(max_amounts=amounts(fields["max_limit"])))
+    if "max" in fields:
+        return budget_pb2.Rollover(carry=budget_pb2.Rollover.Carry(max_amounts=amounts(fields["max"])))
     percent = whole(fields, "max_percent", smallest=1, largest=LARGEST_PERCENT)
     return budget_pb2.Rollover(carry=budget_pb2.Rollover.Carry(max_percent=percent))

@@ -95,10 +95,10 @@ def _settings(rule: str, period: budget_pb2.Period) -> dict[str, Node | None]:
         case "yearly":
             return {"month": _beyond_first(period.yearly.month), "day": _beyond_first(period.yearly.day)}
         case "fixed":
-            anchored = period.fixed.HasField("anchor")
+            fixed = period.fixed
             return {
-                "length": string(duration_text(period.fixed.length.seconds)),
-                "anchor": instant(period.fixed.anchor) if anchored else None,
+                "length": string(duration_text(fixed.length.seconds)),
+                "anchor": instant(fixed.anchor) if fixed.anchor != Timestamp() else None,
             }
         case "once":
             once = period.once
@@ -140,7 +140,7 @@ def _overrides(message: budget_pb2.Budget) -> Node | None:
 
 def _carry(carry: budget_pb2.Rollover.Carry) -> Node:
     if carry.HasField("max_amounts"):
-        return mapping({"max_limit": limits(carry.max_amounts)}, in_line=True)
+        return mapping({"max": limits(carry.max_amounts)}, in_line=True)
     return mapping({"max_percent": plain(str(carry.max_percent))}, in_line=True)
 
 
