@@ -88,8 +88,8 @@ class Adjustment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormerPeriod:
-    """The rule that a budget had before, in force from `from_ms` until `until_ms`: until the window ended that
-    was running at the change or, where it had no end, until the change.
+    """The rule that a budget had before, in force from `from_ms` until `until_ms`: until the window ended
+    that was running at the change or, where none ran that had an end, until the change.
     """
 
     period: Period
