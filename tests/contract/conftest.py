@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import asyncpg
 import grpc
 import pytest
 
 from quota.v1 import directory_pb2
+from quota.v1.alert_pb2_grpc import AlertServiceServicer
 from quota.v1.budget_pb2_grpc import BudgetServiceStub
 from quota.v1.catalog_pb2_grpc import CatalogServiceStub
 from quota.v1.directory_pb2_grpc import DirectoryServiceStub
@@ -23,9 +25,14 @@ from quota_service.application.administration.model_policies import ModelPolicie
 from quota_service.application.administration.organizations import Organizations
 from quota_service.application.administration.rate_limits import RateLimits
 from quota_service.application.administration.references import ScopeReferences
+from quota_service.application.administration.seeding import Seeding
 from quota_service.application.administration.shared_catalogue import SharedCatalogue
 from quota_service.application.configurations import Configurations
+from quota_service.application.exposure import Exposures
+from quota_service.application.opening import Openings
 from quota_service.application.statuses import Statuses
+from quota_service.application.watching import Watching
+from quota_service.domain.commands import Event
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.pricing import DatedRate, Model, Rate
 from quota_service.edge.budget import BudgetServicer
@@ -33,6 +40,8 @@ from quota_service.edge.catalog import CatalogServicer
 from quota_service.edge.directory import DirectoryServicer
 from quota_service.edge.report import ReportServicer
 from quota_service.edge.server import Server, Services, build_server
+from quota_service.stores.postgres.balances import PostgresBalances
+from quota_service.stores.postgres.beginnings import PostgresBeginnings
 from quota_service.stores.postgres.catalogue import import_models
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from quota_service.stores.postgres.ledger import PostgresLedger
@@ -42,6 +51,7 @@ from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.runner import Runner
+from quota_service.stores.valkey.windows import ValkeyWindowStore
 
 if TYPE_CHECKING:
     from quota.v1.budget_pb2_grpc import BudgetServiceAsyncStub
@@ -92,9 +102,9 @@ async def service(postgres_url: str, valkey_url: str, key_prefix: str) -> AsyncI
     connection = Connection(valkey_url)
     async with pool.acquire() as importing:
         await import_models(importing, "test", lambda: IMPORTED)
-    holds = ValkeyHoldStore(Runner(connection, Keys(key_prefix)))
-    publisher = Publisher(holds)
-    server = _server(PostgresConfigurationStore(pool), holds, publisher, PostgresLedger(pool))
+    runner = Runner(connection, Keys(key_prefix))
+    publisher = Publisher(ValkeyHoldStore(runner))
+    server = _server(pool, runner, publisher)
     port = server.listen("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -116,24 +126,34 @@ async def service(postgres_url: str, valkey_url: str, key_prefix: str) -> AsyncI
     await close_pool(pool)
 
 
-def _server(
-    store: PostgresConfigurationStore, holds: ValkeyHoldStore, publisher: Publisher, ledger: PostgresLedger
-) -> Server:
-    aliases = GenaiAliases()
-    configurations = Configurations(store, aliases)
+class NoWriter:
+    """Forgets what is to be written: nothing is spent here, so nothing is carried either."""
+
+    def submit(self, event: Event) -> None:
+        pass
+
+
+def _server(pool: asyncpg.Pool, runner: Runner, publisher: Publisher) -> Server:
+    store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
+    holds, configurations = ValkeyHoldStore(runner), Configurations(store, aliases)
+    openings = Openings(ValkeyWindowStore(runner), PostgresBeginnings(pool), ledger, NoWriter())
     changes, shared = Changes(store, publisher), SharedCatalogue(configurations.fresh, aliases)
     organizations = Organizations(changes)
-    references = ScopeReferences(shared)
+    references, statuses = ScopeReferences(shared), Statuses(configurations, holds, openings)
     services = Services(
         quota=QuotaServiceServicer(),  # type: ignore[abstract]  # answers nothing
         budgets=BudgetServicer(
-            Budgets(changes, references),
-            Statuses(configurations, holds),
+            Budgets(changes, references, Seeding(shared, aliases), holds.now_ms),
+            statuses,
             RateLimits(changes, references),
             ModelPolicies(changes, references),
+            Watching(statuses),
+            Exposures(configurations, holds, statuses, PostgresBalances(pool)),
+            None,  # type: ignore[arg-type]  # changes no money
         ),
         directory=DirectoryServicer(organizations, directory(changes)),
         catalog=CatalogServicer(Catalogue(changes, shared)),
         reports=ReportServicer(organizations, ledger),
+        alerts=AlertServiceServicer(),  # type: ignore[abstract]  # answers nothing
     )
     return build_server(services)
