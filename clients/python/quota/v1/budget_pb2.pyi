@@ -98,8 +98,8 @@ class Budget(_message.Message):
     @_builtins.property
     def recipients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Who is told: `user` (who spent), `leads` (of the team), `admins`, or a channel and an address, such as `slack:#finance` or
-        `email:cto@example.com`. At most 32, each at most 256 characters, none twice. Kept with every alert; that they
-        are sent something comes with a later version.
+        `email:cto@example.com`. At most 32, each at most 256 characters, none twice. Kept with every alert; that
+        it is sent to them comes with a later version.
         """
 
     @_builtins.property
