@@ -87,7 +87,7 @@ async def test_a_soft_budget_that_is_overspent_goes_on_warning(client: Client) -
     await committed(client, await held(client, "a"))
     assert await stands(client, "gentle") == (4_500, 0)
     answer = await authorized(client, "b", estimate=estimate(0, 0))
-    assert warnings(answer) == ["SOFT_LIMIT"]
+    assert warnings(answer) == ["SOFT_LIMIT", *["LADDER_STEP"] * 3]
 
 
 async def test_a_ladder_blocks_at_its_percentage(client: Client) -> None:

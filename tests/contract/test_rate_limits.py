@@ -1,198 +1,192 @@
-"""BudgetService's rate limits as its contract says."""
+"""Rate limits: what passes, what waits and how long, and what a hold gives back."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
 from typing import Any
 
 import pytest
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.field_mask_pb2 import FieldMask
 
-from quota.v1 import budget_pb2 as pb
-from quota.v1 import directory_pb2, types_pb2
-from tests.contract.conftest import ACME, Service
-from tests.contract.test_budgets import populate
-from tests.support.refusals import answer, fields, refusal
-
-
-def a_limit(**fields_: Any) -> pb.RateLimit:
-    values: dict[str, Any] = {"meter": types_pb2.METER_REQUESTS, "limit": 60}
-    return pb.RateLimit(**(values | fields_))
-
-
-async def create(service: Service, limit: pb.RateLimit, id_: str = "r", request_id: str = "") -> pb.RateLimit:
-    return await service.budgets.CreateRateLimit(
-        pb.CreateRateLimitRequest(parent=ACME, rate_limit_id=id_, rate_limit=limit, request_id=request_id)
-    )
-
-
-async def test_a_rate_limit_is_created_read_listed_changed_and_deleted(service: Service) -> None:
-    await populate(service)
-    name = f"{ACME}/rateLimits/r"
-    scope = pb.Scope(
-        organization="acme",
-        team="core",
-        provider="openai",
-        model="gpt-4o",
-        each=pb.Each(dimension=types_pb2.DIMENSION_USER),
-    )
-    created = await create(
-        service, a_limit(display_name="R", scope=scope, meter=types_pb2.METER_TOKENS, limit=90_000, burst=10)
-    )
-    assert (created.name, created.scope.organization) == (name, "")
-    assert (created.interval.seconds, created.burst) == (60, 10)
-    assert await service.budgets.GetRateLimit(pb.GetRateLimitRequest(name=name)) == created
-    listed = await service.budgets.ListRateLimits(pb.ListRateLimitsRequest(parent=ACME))
-    assert list(listed.rate_limits) == [created]
-    changed = await service.budgets.UpdateRateLimit(
-        pb.UpdateRateLimitRequest(
-            rate_limit=pb.RateLimit(name=name, disabled=True, limit=70),
-            update_mask=FieldMask(paths=["limit", "burst"]),
-        )
-    )
-    assert (changed.disabled, changed.limit, changed.burst, changed.scope) == (False, 70, 0, created.scope)
-    await service.budgets.DeleteRateLimit(pb.DeleteRateLimitRequest(name=name, etag=changed.etag))
-    gone = await refusal(service.budgets.GetRateLimit(pb.GetRateLimitRequest(name=name)))
-    assert answer(gone) == ("NOT_FOUND", "RESOURCE_NOT_FOUND")
-
-
-async def test_rate_limits_are_listed_in_pages(service: Service) -> None:
-    for id_ in ("c", "a", "b"):
-        await create(service, a_limit(), id_)
-    first = await service.budgets.ListRateLimits(pb.ListRateLimitsRequest(parent=ACME, page_size=2))
-    rest = await service.budgets.ListRateLimits(
-        pb.ListRateLimitsRequest(parent=ACME, page_token=first.next_page_token)
-    )
-    assert [limit.name[-1] for limit in (*first.rate_limits, *rest.rate_limits)] == ["a", "b", "c"]
-    assert rest.next_page_token == ""
-
-
-async def test_creation_is_idempotent_by_its_request_id(service: Service) -> None:
-    first = await create(service, a_limit(), request_id="x")
-    assert await create(service, a_limit(), request_id="x") == first
-    other = await refusal(create(service, a_limit(limit=61), request_id="x"))
-    assert answer(other) == ("ALREADY_EXISTS", "IDEMPOTENCY_CONFLICT")
-    taken = await refusal(create(service, a_limit()))
-    assert answer(taken) == ("ALREADY_EXISTS", "RESOURCE_EXISTS")
-
-
-async def test_a_change_since_it_was_read_is_a_mismatch(service: Service) -> None:
-    created = await create(service, a_limit())
-    mask = FieldMask(paths=["limit"])
-    newer = pb.RateLimit(name=created.name, etag=created.etag, limit=70)
-    await service.budgets.UpdateRateLimit(pb.UpdateRateLimitRequest(rate_limit=newer, update_mask=mask))
-    again = await refusal(
-        service.budgets.UpdateRateLimit(pb.UpdateRateLimitRequest(rate_limit=newer, update_mask=mask))
-    )
-    assert answer(again) == ("FAILED_PRECONDITION", "ETAG_MISMATCH")
-    delete = pb.DeleteRateLimitRequest(name=created.name, etag=created.etag)
-    assert answer(await refusal(service.budgets.DeleteRateLimit(delete)))[1] == "ETAG_MISMATCH"
-
-
-async def test_an_update_may_create_what_is_missing(service: Service) -> None:
-    request = pb.UpdateRateLimitRequest(rate_limit=a_limit(name=f"{ACME}/rateLimits/new"))
-    missing = await refusal(service.budgets.UpdateRateLimit(request))
-    assert answer(missing) == ("NOT_FOUND", "RESOURCE_NOT_FOUND")
-    request.allow_missing = True
-    assert (await service.budgets.UpdateRateLimit(request)).limit == 60
-
-
-EACH_TAG = pb.Each(dimension=types_pb2.DIMENSION_TAG, tag="run")
-BAD_LIMITS = (
-    (a_limit(limit=0), "rate_limit.limit"),
-    (a_limit(limit=-1), "rate_limit.limit"),
-    (a_limit(limit=2**53), "rate_limit.limit"),
-    (a_limit(limit=5_000_003, interval=Duration(seconds=2_592_000)), "rate_limit.limit"),
-    (a_limit(meter=types_pb2.METER_UNSPECIFIED), "rate_limit.meter"),
-    (a_limit(meter=types_pb2.METER_COST), "rate_limit.meter"),
-    (a_limit(meter=9), "rate_limit.meter"),
-    (a_limit(interval=Duration()), "rate_limit.interval"),
-    (a_limit(interval=Duration(nanos=1_000_000)), "rate_limit.interval"),
-    (a_limit(interval=Duration(seconds=1, nanos=500_000_000)), "rate_limit.interval"),
-    (a_limit(interval=Duration(seconds=31 * 86_400 + 1)), "rate_limit.interval"),
-    (a_limit(burst=-1), "rate_limit.burst"),
-    (a_limit(limit=7, burst=10**9, interval=Duration(seconds=2_592_000)), "rate_limit.burst"),
-    (a_limit(scope=pb.Scope(organization="globex")), "rate_limit.scope.organization"),
-    (a_limit(scope=pb.Scope(each=EACH_TAG)), "rate_limit.scope.each"),
-    (
-        a_limit(scope=pb.Scope(each=pb.Each(dimension=types_pb2.DIMENSION_ORGANIZATION))),
-        "rate_limit.scope.each.dimension",
-    ),
-    (a_limit(display_name="x" * 201), "rate_limit.display_name"),
+from quota.v1 import budget_pb2, quota_pb2, types_pb2
+from tests.support.calls import (
+    TOKENS,
+    amount,
+    authorized,
+    committed,
+    cost,
+    denied,
+    estimate,
+    held,
+    reasons,
+    released,
+    subject,
+    team,
+    user,
 )
+from tests.support.service import ACME, Client, authorize_request
 
 
-async def test_bad_input_names_its_field_and_changes_nothing(
-    service: Service, subtests: pytest.Subtests
-) -> None:
-    for limit, field in BAD_LIMITS:
-        with subtests.test(field):
-            error = await refusal(create(service, limit))
-            assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
-            assert list(fields(error)) == [field]
-            assert not (
-                await service.budgets.ListRateLimits(pb.ListRateLimitsRequest(parent=ACME))
-            ).rate_limits
+@pytest.fixture
+async def acme(client: Client) -> Client:
+    await client.found_acme()
+    await client.budget("all", limits=cost(10_000_000_000))
+    return client
 
 
-async def test_the_result_of_an_update_must_be_valid_as_a_whole(service: Service) -> None:
-    created = await create(service, a_limit())
-    request = pb.UpdateRateLimitRequest(
-        rate_limit=pb.RateLimit(name=created.name), update_mask=FieldMask(paths=["limit"])
+async def rate_limit(client: Client, id_: str, meter: str, limit: int, **fields: Any) -> None:
+    """A rate limit, per minute unless said otherwise."""
+    new = budget_pb2.RateLimit(meter=f"METER_{meter}", limit=limit, **fields)
+    await client.budgets.CreateRateLimit(
+        budget_pb2.CreateRateLimitRequest(parent=ACME, rate_limit_id=id_, rate_limit=new)
     )
-    assert list(fields(await refusal(service.budgets.UpdateRateLimit(request)))) == ["rate_limit.limit"]
-    assert await service.budgets.GetRateLimit(pb.GetRateLimitRequest(name=created.name)) == created
 
 
-async def test_money_is_limited_by_a_budget(service: Service) -> None:
-    error = await refusal(create(service, a_limit(meter=types_pb2.METER_COST)))
-    assert "limit money with a budget" in fields(error)["rate_limit.meter"]
+def waits_ms(answer: quota_pb2.AuthorizeResponse) -> int:
+    return answer.retry_after.seconds * 1_000 + answer.retry_after.nanos // 1_000_000
 
 
-UNKNOWN_NAMES = (
-    (pb.Scope(team="cor"), "rate_limit.scope.team", "did you mean “core”?"),
-    (pb.Scope(user="nobody"), "rate_limit.scope.user", "there is no user “nobody”"),
-    (pb.Scope(api_key="gw-2"), "rate_limit.scope.api_key", "did you mean “gw-1”?"),
-    (pb.Scope(project="serch"), "rate_limit.scope.project", "did you mean “search”?"),
-    (pb.Scope(cost_center="cc-2"), "rate_limit.scope.cost_center", "did you mean “cc-1”?"),
-    (pb.Scope(provider="opanai"), "rate_limit.scope.provider", "did you mean “openai”?"),
-    (pb.Scope(provider="openai", model="gtp-4o"), "rate_limit.scope.model", "did you mean “gpt-4o”?"),
-    (
-        pb.Scope(provider="openai", model="gpt-4o-2024-08-06"),
-        "rate_limit.scope.model",
-        "is an alias; the catalogue calls it “openai/gpt-4o”",
-    ),
-)
+async def test_as_many_pass_at_once_as_the_burst_and_the_next_is_told_how_long_to_wait(acme: Client) -> None:
+    await rate_limit(acme, "rpm", "REQUESTS", 60, burst=3, display_name="Slow start")
+    for number in range(3):
+        await held(acme, f"k{number}")
+    answer = await denied(acme, "k3")
+    assert reasons(answer) == ["RATE_LIMITED"]
+    violation = answer.violations[0]
+    assert violation.source == f"{ACME}/rateLimits/rpm"
+    assert violation.retryable
+    assert violation.meter == types_pb2.METER_REQUESTS
+    assert (violation.limit, violation.ceiling, violation.requested) == (60, 3, 1)
+    assert 0 < waits_ms(answer) <= 1_000
+    assert answer.message.startswith("Rate limit “Slow start” of 60 requests per minute has no room")
+    assert "Try again in" in answer.message
 
 
-async def test_an_equality_must_name_what_exists(service: Service, subtests: pytest.Subtests) -> None:
-    await populate(service)
-    for scope, field, says in UNKNOWN_NAMES:
-        with subtests.test(field):
-            error = await refusal(create(service, a_limit(scope=scope)))
-            assert answer(error) == ("INVALID_ARGUMENT", "REFERENCE_UNKNOWN")
-            assert list(fields(error)) == [field]
-            assert says in fields(error)[field]
+async def test_waiting_so_long_and_asking_again_succeeds(acme: Client) -> None:
+    await rate_limit(acme, "tps", "TOKENS", 3_000, interval={"seconds": 1}, burst=TOKENS)
+    await held(acme, "a")
+    for number in range(5):
+        answer = await denied(acme, f"k{number}")
+        await asyncio.sleep(waits_ms(answer) / 1_000)
+        await held(acme, f"k{number}")
 
 
-async def test_what_a_rate_limit_names_cannot_be_deleted(service: Service) -> None:
-    await populate(service)
-    for id_, scope in (
-        ("t", pb.Scope(team="core")),
-        ("u", pb.Scope(user="ada")),
-        ("k", pb.Scope(api_key="gw-1")),
-        ("p", pb.Scope(project="search")),
-    ):
-        await create(service, a_limit(scope=scope), id_)
-    directory = service.directory
-    in_use: dict[str, Awaitable[Any]] = {
-        "t": directory.DeleteTeam(directory_pb2.DeleteTeamRequest(name=f"{ACME}/teams/core")),
-        "u": directory.DeleteUser(directory_pb2.DeleteUserRequest(name=f"{ACME}/users/ada")),
-        "k": directory.DeleteApiKey(directory_pb2.DeleteApiKeyRequest(name=f"{ACME}/apiKeys/gw-1")),
-        "p": directory.DeleteProject(directory_pb2.DeleteProjectRequest(name=f"{ACME}/projects/search")),
-    }
-    for id_, call in in_use.items():
-        error = await refusal(call)
-        assert answer(error) == ("FAILED_PRECONDITION", "RESOURCE_IN_USE")
-        assert f"rateLimits/{id_}" in str(error.details())
+async def test_what_a_denial_did_not_get_is_taken_from_no_limit(acme: Client) -> None:
+    await rate_limit(acme, "a-rpm", "REQUESTS", 1, interval={"seconds": 86_400}, burst=2)
+    await rate_limit(acme, "b-tpm", "TOKENS", 1, interval={"seconds": 86_400}, burst=TOKENS)
+    await held(acme, "a")
+    for number in range(5):
+        assert reasons(await denied(acme, f"k{number}")) == ["RATE_LIMITED"]
+    await held(acme, "small", estimate=estimate(0, 0))  # the second request, and no token
+    assert reasons(await denied(acme, "third", estimate=estimate(0, 0))) == ["RATE_LIMITED"]
+
+
+async def test_more_than_the_burst_never_passes(acme: Client) -> None:
+    await rate_limit(acme, "tpm", "TOKENS", 1_000, burst=500)
+    answer = await denied(acme)
+    assert not answer.HasField("retry_after")
+    assert not answer.violations[0].retryable
+    assert "lets 500 tokens pass at once, and this needs 1,500 tokens" in answer.message
+
+
+async def test_unused_tokens_return_when_the_call_is_settled(acme: Client) -> None:
+    await rate_limit(acme, "tpd", "TOKENS", 1, interval={"seconds": 86_400}, burst=2 * TOKENS)
+    name = await held(acme, "a", estimate=estimate(2_000, 1_000))
+    assert reasons(await denied(acme, "b")) == ["RATE_LIMITED"]
+    await committed(acme, name, 1_000, 500)
+    await held(acme, "b")
+    assert reasons(await denied(acme, "c")) == ["RATE_LIMITED"]
+
+
+async def test_a_release_gives_back_requests_and_tokens(acme: Client) -> None:
+    await rate_limit(acme, "rpd", "REQUESTS", 1, interval={"seconds": 86_400})
+    await rate_limit(acme, "tpd", "TOKENS", 1, interval={"seconds": 86_400}, burst=TOKENS)
+    for number in range(3):
+        await released(acme, await held(acme, f"k{number}"))
+
+
+async def test_an_overrun_is_always_taken(acme: Client) -> None:
+    await rate_limit(acme, "tpd", "TOKENS", 1, interval={"seconds": 86_400}, burst=3 * TOKENS)
+    name = await held(acme, "a")
+    await committed(acme, name, 2 * TOKENS, TOKENS)
+    assert reasons(await denied(acme, "b", estimate=estimate(1, 0))) == ["RATE_LIMITED"]
+
+
+async def test_each_value_has_a_limit_of_its_own(acme: Client) -> None:
+    await user(acme, "grace")
+    each = {"each": {"dimension": "DIMENSION_USER"}}
+    await rate_limit(acme, "per-user", "REQUESTS", 1, interval={"seconds": 86_400}, scope=each)
+    await held(acme, "a")
+    answer = await denied(acme, "b")
+    assert answer.violations[0].each_value == "ada"
+    await held(acme, "c", subject=subject(user="grace"))
+
+
+async def test_a_limit_counts_only_what_its_scope_matches(acme: Client) -> None:
+    await team(acme, "sales")
+    await rate_limit(acme, "mini", "REQUESTS", 1, scope={"provider": "openai", "model": "gpt-4o-mini"})
+    await rate_limit(acme, "sales", "REQUESTS", 1, scope={"team": "sales"})
+    for number in range(3):
+        await held(acme, f"k{number}")
+    await held(acme, "m0", model="gpt-4o-mini")
+    assert reasons(await denied(acme, "m1", model="gpt-4o-mini")) == ["RATE_LIMITED"]
+
+
+async def test_a_changed_limit_acts_at_once_on_every_server(acme: Client, other: Client) -> None:
+    await rate_limit(acme, "rpd", "REQUESTS", 2, interval={"seconds": 86_400})
+    await held(acme, "a")
+    await held(other, "b")
+    assert reasons(await denied(other, "c")) == ["RATE_LIMITED"]
+    changed = budget_pb2.RateLimit(name=f"{ACME}/rateLimits/rpd", disabled=True)
+    await acme.budgets.UpdateRateLimit(budget_pb2.UpdateRateLimitRequest(rate_limit=changed))
+    await held(other, "c")
+
+
+async def test_an_extension_needs_room_for_its_tokens(acme: Client) -> None:
+    await rate_limit(acme, "tpd", "TOKENS", 1, interval={"seconds": 86_400}, burst=TOKENS + 100)
+    name = await held(acme, "a")
+
+    def more(tokens: int, request_id: str) -> quota_pb2.ExtendRequest:
+        return quota_pb2.ExtendRequest(name=name, additional_output_tokens=tokens, request_id=request_id)
+
+    answer = await acme.quota.Extend(more(101, "r1"))
+    assert reasons(answer) == ["RATE_LIMITED"]
+    answer = await acme.quota.Extend(more(100, "r2"))
+    assert answer.decision == types_pb2.DECISION_ALLOW
+    assert amount(answer.reservation.held).tokens == TOKENS + 100
+    await released(acme, name)
+    await held(acme, "b", estimate=estimate(1_000, 600))
+
+
+async def test_two_servers_let_no_more_pass_together_than_the_burst(acme: Client, other: Client) -> None:
+    await rate_limit(acme, "rpd", "REQUESTS", 1, interval={"seconds": 86_400}, burst=17)
+    answers = await asyncio.gather(
+        *((acme, other)[number % 2].quota.Authorize(authorize_request(f"k{number}")) for number in range(60))
+    )
+    assert sum(answer.decision == types_pb2.DECISION_ALLOW for answer in answers) == 17
+
+
+async def test_the_longest_wait_of_all_limits_is_told(acme: Client) -> None:
+    await rate_limit(acme, "fast", "REQUESTS", 60, burst=1)
+    await rate_limit(acme, "slow", "REQUESTS", 2, burst=1)
+    await authorized(acme, "a")
+    answer = await denied(acme, "b")
+    assert [violation.source.rpartition("/")[2] for violation in answer.violations] == ["fast", "slow"]
+    assert 29_000 < waits_ms(answer) <= 30_000
+
+
+async def test_validate_only_takes_nothing(acme: Client) -> None:
+    await rate_limit(acme, "rpd", "REQUESTS", 1, interval={"seconds": 86_400})
+    for number in range(3):
+        answer = await acme.quota.Authorize(authorize_request(f"k{number}", validate_only=True))
+        assert answer.decision == types_pb2.DECISION_ALLOW
+    await held(acme, "a")
+    answer = await acme.quota.Authorize(authorize_request("b", validate_only=True))
+    assert reasons(answer) == ["RATE_LIMITED"]
+
+
+async def test_a_budget_without_room_takes_nothing_from_a_rate_limit(acme: Client) -> None:
+    await acme.budget("tiny", limits=cost(1))
+    await rate_limit(acme, "rpd", "REQUESTS", 1, interval={"seconds": 86_400})
+    assert reasons(await denied(acme, "a")) == ["BUDGET_EXHAUSTED"]
+    await acme.budgets.DeleteBudget(budget_pb2.DeleteBudgetRequest(name=f"{ACME}/budgets/tiny"))
+    await held(acme, "a")

@@ -157,13 +157,13 @@ async def test_a_record_of_the_live_window_counts_in_it(client: Client) -> None:
 async def test_unknown_and_disabled_subjects_and_the_unbudgeted_are_charged(client: Client) -> None:
     await client.found_acme(required_dimensions=["DIMENSION_PROJECT"])
     await client.quota.Record(record_request("unbudgeted"))
-    await client.budget("all", limits=cost(100_000))
+    await client.budget("all", limits=cost(100_000))  # which counts what was charged before it
     for number, sent in enumerate(
         (subject(user="nobody"), subject(user="ada", team="sales"), subject(api_key="x"))
     ):
         entry = (await client.quota.Record(record_request(f"k{number}", subject=sent))).entry
         assert amount(entry.charged).cost == COST
-    assert await stands(client, "all") == (3 * COST, 0)
+    assert await stands(client, "all") == (4 * COST, 0)
 
 
 async def test_an_unknown_model_is_refused(client: Client, stores: Stores) -> None:
