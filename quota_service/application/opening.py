@@ -23,7 +23,7 @@ from quota_service.domain.opening import (
     Opened,
 )
 from quota_service.domain.reservation import WindowRef
-from quota_service.domain.rollover import Past, carried_into, remainder_of, windows_before
+from quota_service.domain.rollover import Past, carried_into, remainder_of, window_before, windows_before
 from quota_service.domain.windows import OUTLIVE_MS
 
 
@@ -108,11 +108,11 @@ def _told_by_store(budget: Budget, term: Term) -> Beginning | None:
     window = term.window
     if window.start_ms < budget.since_ms:
         return None
-    [*before] = windows_before(budget, window.start_ms)[:1]
-    if not before:
+    before = window_before(budget, window.start_ms)
+    if before is None:
         return Carried(amounts=NOTHING)
-    previous = WindowRef(window.budget, window.each_value, *before[0])
-    return FromPrevious(window=previous, remainder=remainder_of(budget, window.each_value, before[0]))
+    previous = WindowRef(window.budget, window.each_value, *before)
+    return FromPrevious(window=previous, remainder=remainder_of(budget, window.each_value, before))
 
 
 def _as_ledger_has_it(past: Past | None) -> FromLedger:

@@ -70,18 +70,23 @@ def _caps(budget: Budget, each_value: str, instant_ms: int) -> Limits:
     return base.scaled(carry.max_percent)
 
 
+def window_before(budget: Budget, start_ms: int) -> Window | None:
+    """The budget's window that ends where another begins. One that ended before the budget was made is none
+    of its.
+    """
+    return window_of(budget, start_ms - 1) if start_ms > max(0, budget.since_ms) else None
+
+
 @lru_cache(maxsize=256)
 def windows_before(budget: Budget, start_ms: int) -> tuple[Window, ...]:
-    """The budget's windows before an instant that is the start of one, the latest first: as many as can
-    matter for what is carried into it. Those that ended before the budget was made are none of its.
+    """The budget's windows before the one that begins at an instant, the latest first: as many as can matter
+    for what is carried into it.
     """
     found: list[Window] = []
-    while len(found) <= SILENT_WINDOWS_MAX and start_ms > max(0, budget.since_ms):
-        window = window_of(budget, start_ms - 1)
-        if window is None:
-            break
+    window = window_before(budget, start_ms)
+    while window is not None and len(found) <= SILENT_WINDOWS_MAX:
         found.append(window)
-        start_ms = window.start_ms
+        window = window_before(budget, window.start_ms)
     return tuple(found)
 
 

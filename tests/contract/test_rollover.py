@@ -248,6 +248,19 @@ async def test_a_window_turns_while_postgresql_is_away(
     assert await carried(client) == [(1, LIMIT - SPENT)]
 
 
+async def test_what_only_the_ledger_knows_is_not_guessed_while_postgresql_is_away(
+    client: Client, stores: Stores, postgres_url: str
+) -> None:
+    await begun(client, stores)
+    await spend(client)
+    await day(stores, 3)
+    async with _postgresql_away(postgres_url):
+        error = await refusal(authorized(client, "today"))
+    assert answer(error) == ("UNAVAILABLE", "STORE_UNAVAILABLE")
+    await authorized(client, "today")
+    assert await limit_of(client) == 2 * LIMIT
+
+
 async def test_rollover_switched_on_in_mid_window_brings_what_was_left_at_once(
     client: Client, stores: Stores
 ) -> None:

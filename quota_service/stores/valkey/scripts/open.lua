@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Open: lets a window begin with something, once for its number.
 -- KEYS  1 meta  2 holds  3 events  4 window  5 values key (or the window again)  6 the window before (or the window again)
 -- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 place (msgpack)  5 beginning: ledger | carried | previous | unknown
