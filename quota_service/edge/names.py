@@ -14,6 +14,7 @@ RATE_LIMITS = "rateLimits"
 MODEL_POLICIES = "modelPolicies"
 RESERVATIONS = "reservations"
 LEDGER_ENTRIES = "ledgerEntries"
+ALERTS = "alerts"
 
 
 def organization_name(organization: str) -> str:

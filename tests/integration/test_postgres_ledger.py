@@ -173,7 +173,7 @@ async def test_writing_tells_where_the_windows_stand_also_when_it_replays(
     first = await ledger.write(entries)
     again = await ledger.write(entries)
 
-    assert {balance.window for balance in first.balances} == {window for window in entries[0].hold.windows}
+    assert {balance.window for balance in first.balances} == set(entries[0].hold.windows)
     assert {balance.spent for balance in first.balances} == {entries[-1].charged}
     assert set(again.balances) == set(first.balances)
     assert (await ledger.write(Life(a_hold(id_="r2")).entries)).balances == ()
