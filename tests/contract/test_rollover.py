@@ -198,13 +198,18 @@ async def test_every_value_of_a_dimension_carries_its_own(client: Client, stores
 async def test_many_first_requests_on_two_servers_carry_once(
     client: Client, other: Client, stores: Stores
 ) -> None:
-    await begun(client, stores)
+    each = budget_pb2.Scope(each=budget_pb2.Each(dimension=types_pb2.DIMENSION_USER))
+    await begun(client, stores, scope=each)
+    values = [f"user-{number}" for number in range(20)]
     await spend(client)
     await day(stores, 1)
-    limits = await asyncio.gather(*(limit_of(each) for each in (client, other) * 20))
-    assert set(limits) == {LIMIT + LIMIT - SPENT}
+    servers = (client, other) * 5
+    limits = await asyncio.gather(
+        *(limit_of(server, value) for value in ("ada", *values) for server in servers)
+    )
+    assert limits == [LIMIT + LIMIT - SPENT] * len(servers) + [2 * LIMIT] * len(servers) * len(values)
     await stores.drained()
-    assert await carried(client) == [(1, LIMIT - SPENT)]
+    assert sorted(await carried(client, 21)) == [(1, LIMIT - SPENT)] + [(1, LIMIT)] * 20
 
 
 async def test_what_the_ledger_knows_is_not_worked_out_again(client: Client, stores: Stores) -> None:
