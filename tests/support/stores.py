@@ -64,6 +64,15 @@ class Stores:
         )
         return row[0], row[1]
 
+    async def changes(self, budget: str) -> tuple[int, int]:
+        """What the ledger has added up for a budget of acme: added to its limit and moved, in micro-USD."""
+        [row] = await self._database.fetch(
+            "SELECT sum(added_cost_micros)::bigint, sum(moved_cost_micros)::bigint FROM window_balances"
+            " WHERE organization = 'acme' AND budget = $1",
+            budget,
+        )
+        return row[0], row[1]
+
     async def open_holds(self) -> int:
         """How many holds are live, as far as the ledger knows."""
         count: int = await self._database.fetchval("SELECT count(*) FROM open_holds")

@@ -12,6 +12,7 @@ from quota_service.domain.errors import FieldProblem, InvalidRequest, StoreUnava
 _UNAVAILABLE = (
     OSError,  # includes TimeoutError: no connection in time, or no answer
     asyncpg.InterfaceError,  # the connection or the pool is closed
+    asyncpg.InternalClientError,  # the server ended the connection in the middle of a step of the driver's
     asyncpg.PostgresConnectionError,
     asyncpg.QueryCanceledError,
     asyncpg.DeadlockDetectedError,
@@ -23,6 +24,7 @@ _UNAVAILABLE = (
     asyncpg.InvalidCachedStatementError,  # a migration has just changed a table; the next try knows it
     asyncpg.InvalidAuthorizationSpecificationError,  # our password or our role is no longer good
     asyncpg.InvalidCatalogNameError,
+    asyncpg.ObjectNotInPrerequisiteStateError,  # the operator lets nobody into the database for now
 )
 
 
