@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
 from quota.v1 import types_pb2
 from quota_service.application.ports import WindowBalance, Written
+from quota_service.application.requests import Durability
 from quota_service.application.writing import LedgerWriter
-from quota_service.domain.errors import IdempotencyConflict
+from quota_service.domain.errors import IdempotencyConflict, StoreUnavailable
 from quota_service.domain.subject import User
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from quota_service.stores.postgres.ledger import PostgresLedger
@@ -19,7 +21,7 @@ from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_po
 from quota_service.telemetry import StoreLog
 from tests.support import valkey
 from tests.support.calls import cost
-from tests.support.commands import authorize, draft, granted
+from tests.support.commands import authorize, commit, draft, granted, settled, term
 from tests.support.service import Client, authorize_request
 
 
@@ -43,10 +45,27 @@ async def test_a_change_that_nobody_could_tell_of_acts_all_the_same(
     assert [violation.reason for violation in answer.violations] == [types_pb2.REASON_SUBJECT_DISABLED]
 
 
-class Unwatched:
-    """Nobody looks at what is spent."""
+class Watch:
+    """Remembers what it was shown, unless it is away."""
 
-    async def charged(self, balances: Sequence[WindowBalance]) -> None: ...
+    def __init__(self) -> None:
+        self.away = False
+        self.seen: list[WindowBalance] = []
+
+    async def charged(self, balances: Sequence[WindowBalance]) -> None:
+        if self.away:
+            raise StoreUnavailable("PostgreSQL did not answer in time.")
+        self.seen += balances
+
+
+@asynccontextmanager
+async def writing(writer: LedgerWriter) -> AsyncIterator[None]:
+    """The writer works, and has finished afterwards."""
+    working = asyncio.create_task(writer.run())
+    yield
+    assert await writer.flush(5)
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
 
 
 async def test_what_the_ledger_has_otherwise_is_not_answered_as_written(
@@ -58,11 +77,29 @@ async def test_what_the_ledger_has_otherwise_is_not_answered_as_written(
         assert event is not None
         ledger = PostgresLedger(pool)
         assert (await ledger.write([replace(event.entry, content_hash="other")])).results == [Written.NEW]
-        writer = LedgerWriter(ledger, stores.events, Unwatched(), StoreLog())
-        writing = asyncio.create_task(writer.run())
-        with pytest.raises(IdempotencyConflict):
-            await writer.settle(event)
-        await writer.flush(5)
-        writing.cancel()
-        await asyncio.gather(writing, return_exceptions=True)
+        writer = LedgerWriter(ledger, stores.events, Watch(), StoreLog())
+        async with writing(writer):
+            with pytest.raises(IdempotencyConflict):
+                await writer.settle(event)
+    await close_pool(pool)
+
+
+async def test_a_charge_stays_in_the_stream_until_somebody_has_looked_at_what_is_spent(
+    valkey_url: str, postgres_url: str, key_prefix: str
+) -> None:
+    pool = await open_pool(PoolSettings(url=postgres_url, connections_min=1))
+    async with valkey.opened(valkey_url) as stores:
+        hold = draft(key_prefix, "r")
+        await stores.holds.authorize(authorize(hold, term()))
+        event = settled(await stores.holds.commit(commit(hold, 10))).event
+        assert event is not None
+        watch, ledger = Watch(), PostgresLedger(pool)
+        for away in (True, False):
+            watch.away = away
+            writer = LedgerWriter(ledger, stores.events, watch, StoreLog())
+            async with writing(writer):
+                assert await writer.settle(event) is Durability.LEDGER
+            left = await stores.events.older_than(key_prefix, 0, 10)
+            assert (event.id in [each.id for each in left]) is away
+        assert [balance.spent.cost_micros for balance in watch.seen] == [10]
     await close_pool(pool)
