@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from quota_service.application.alert_ports import AlertStore
 from quota_service.application.configurations import Configurations
@@ -16,7 +16,7 @@ from quota_service.application.ports import WindowBalance
 from quota_service.application.writing import Observer
 from quota_service.domain import alerting
 from quota_service.domain.alerting import Alert
-from quota_service.domain.amounts import Limits, Meter
+from quota_service.domain.amounts import Amounts, Limits, Meter
 from quota_service.domain.budget import Budget, LadderStep, Mode, limits_at
 from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import OrganizationNotFound
@@ -55,7 +55,28 @@ class _Key(NamedTuple):
     budget: str
     each_value: str
     start_ms: int
-    step: LadderStep | None  # `None`: the reminders of the window
+    step: LadderStep
+
+
+class _Calm(NamedTuple):
+    """A window has nothing to tell while it is spent `below` these amounts, before `until_ms` (`None`: for
+    good), under this configuration and with its limit changed by no other amounts.
+    """
+
+    version: int
+    change: Amounts
+    below: Limits
+    until_ms: int | None
+
+    def covers(self, balance: WindowBalance, now_ms: int) -> bool:
+        return (
+            self.version == balance.version
+            and self.change == balance.change
+            and (self.until_ms is None or now_ms < self.until_ms)
+            and all(
+                most is None or spent < most for spent, most in zip(balance.spent, self.below, strict=True)
+            )
+        )
 
 
 class Alerts:
@@ -78,9 +99,11 @@ class Alerts:
         self._now_ms = now_ms
         self._settings = settings or AlertSettings()
         self._told: set[_Key] = set()
-        self._quiet_until_ms: dict[_Key, int] = {}
+        self._calm: dict[tuple[str, WindowRef], _Calm] = {}
         self._waiting: dict[_Key, Alert] = {}
         self._wake = asyncio.Event()
+        # One at a time: were alerts to stand still, they must not take the ledger's connections one by one.
+        self._telling = asyncio.Lock()
 
     def stopped(self, organization: str, stops: Sequence[Stop]) -> None:
         """Takes note of what stopped a request; what has told already costs nothing more. Never raises.
@@ -99,17 +122,11 @@ class Alerts:
         """Tells of every step that spending has reached. Raises StoreUnavailable: then the same balances, or
         later ones, must be brought again.
         """
-        due: dict[_Key, Alert] = {}
-        reminders: list[tuple[Alert, int]] = []
+        now_ms = self._now_ms()
         for balance in balances:
-            known = await self._budget(balance)
-            if known is not None:
-                due |= self._due(balance, *known)
-                reminders += self._reminders(balance, *known)
-        if due:
-            await self._keep(due)
-        for alert, cooldown_ms in reminders:
-            await self._remind(alert, cooldown_ms)
+            calm = self._calm.get((balance.organization, balance.window))
+            if calm is None or not calm.covers(balance, now_ms):
+                await self._look(balance, now_ms)
 
     async def run(self) -> None:
         """Keeps what stopped requests, until it is cancelled."""
@@ -131,58 +148,72 @@ class Alerts:
         for key in waiting:
             self._waiting.pop(key, None)
 
-    async def _budget(self, balance: WindowBalance) -> tuple[Budget, Limits] | None:
-        """The budget of a window as the ledger's transaction could see it, and the window's limits."""
+    async def _look(self, balance: WindowBalance, now_ms: int) -> None:
+        """Looks closely, and remembers until when there is no need to."""
+        budget = await self._budget(balance)
+        if budget is None:
+            return
+        window = balance.window
+        at_ms = now_ms if window.end_ms is None else min(now_ms, window.end_ms - 1)
+        base, until_ms = limits_at(budget, window.each_value, at_ms)
+        limits = base.changed_by(balance.change)
+        async with self._telling:
+            reminded = await self._remind(balance, budget, limits)
+            await self._tell(balance, budget, limits)
+        untils = [each for each in (until_ms, reminded) if each is not None]
+        below = alerting.quiet_below(budget, limits, balance.spent)
+        self._make_room(self._calm)
+        self._calm[balance.organization, window] = _Calm(
+            balance.version, balance.change, below, min(untils, default=None)
+        )
+
+    async def _budget(self, balance: WindowBalance) -> Budget | None:
+        """The budget of a window as the ledger's transaction could see it."""
         if not balance.version:
             return None
         try:
             plans = await self._configurations.at_least(balance.organization, balance.version)
         except OrganizationNotFound:
             return None
-        window = balance.window
-        budget = plans.configuration.budgets.get(window.budget)
-        if budget is None:
-            return None
-        now_ms = self._now_ms()
-        at_ms = now_ms if window.end_ms is None else min(now_ms, window.end_ms - 1)
-        limits, _ = limits_at(budget, window.each_value, at_ms)
-        return budget, limits.changed_by(balance.change)
+        return plans.configuration.budgets.get(balance.window.budget)
 
-    def _due(self, balance: WindowBalance, budget: Budget, limits: Limits) -> dict[_Key, Alert]:
-        """What has not told yet."""
-        due = {}
-        for found in alerting.reached(budget, limits, balance.spent):
-            key = _key(balance.organization, balance.window, found.step)
-            if key not in self._told:
-                due[key] = _alert_of_balance(balance, budget, limits, found)
-        return due
+    async def _tell(self, balance: WindowBalance, budget: Budget, limits: Limits) -> None:
+        due = {
+            _key(balance.organization, balance.window, found.step): found
+            for found in alerting.reached(budget, limits, balance.spent)
+        }
+        alerts = {
+            key: _alert_of_balance(balance, budget, limits, found)
+            for key, found in due.items()
+            if key not in self._told
+        }
+        if alerts:
+            await self._keep(alerts)
 
-    def _reminders(self, balance: WindowBalance, budget: Budget, limits: Limits) -> list[tuple[Alert, int]]:
-        """What may have to be told again. A cooldown of 0 is never over."""
+    async def _remind(self, balance: WindowBalance, budget: Budget, limits: Limits) -> int | None:
+        """Tells again what a SOFT budget over its limit has told, if it is time. Until when it is not; `None`:
+        for good, as with a cooldown of 0.
+        """
         found = alerting.overage(budget, limits, balance.spent) if budget.alert_cooldown_ms else None
         if found is None:
-            return []
+            return None
         if _key(balance.organization, balance.window, found.step) not in self._told:
-            return []  # it tells for the first time now
-        reminders = _key(balance.organization, balance.window, None)
-        if self._now_ms() < self._quiet_until_ms.get(reminders, 0):
-            return []
-        return [(_alert_of_balance(balance, budget, limits, found), budget.alert_cooldown_ms)]
+            return self._now_ms()  # it tells for the first time now; the next look asks when it may again
+        alert = _alert_of_balance(balance, budget, limits, found)
+        return self._now_ms() + await self._store.remind(alert, budget.alert_cooldown_ms)
 
     async def _keep(self, alerts: dict[_Key, Alert]) -> None:
         await self._store.fire(list(alerts.values()))
-        if len(self._told) + len(alerts) > self._settings.remembered_max:
-            self._told.clear()
+        self._make_room(self._told)
         self._told.update(alerts)
 
-    async def _remind(self, alert: Alert, cooldown_ms: int) -> None:
-        wait_ms = await self._store.remind(alert, cooldown_ms)
-        if len(self._quiet_until_ms) >= self._settings.remembered_max:
-            self._quiet_until_ms.clear()
-        self._quiet_until_ms[_key(alert.organization, alert.window, None)] = self._now_ms() + wait_ms
+    def _make_room(self, memory: set[_Key] | dict[Any, _Calm]) -> None:
+        """What is forgotten is asked of PostgreSQL again."""
+        if len(memory) >= self._settings.remembered_max:
+            memory.clear()
 
 
-def _key(organization: str, window: WindowRef, step: LadderStep | None) -> _Key:
+def _key(organization: str, window: WindowRef, step: LadderStep) -> _Key:
     return _Key(organization, window.budget, window.each_value, window.start_ms, step)
 
 

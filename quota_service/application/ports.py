@@ -100,9 +100,11 @@ class Change(Protocol):
         """
         ...
 
-    async def begin_balances(self, budget: str, window: Window, sums: Mapping[str, Charged]) -> None:
+    async def begin_balances(
+        self, budget: str, window: Window, sums: Mapping[str, Charged]
+    ) -> frozenset[str]:
         """Sets what the ledger has added up for a budget's window, by value of `each`; every other value has
-        nothing.
+        nothing. Returns the values whose counters begin anew with this.
         """
         ...
 

@@ -67,7 +67,8 @@ def _opening(budget: Budget, window: WindowRef) -> int:
     """Under what number a window must be opened: that of the budget's making, so that one made anew under an
     old id does not go on with the old one's counters.
     """
-    begins_with_something = budget.rollover is not None or window.start_ms < budget.since_ms
+    seeded = window.start_ms < budget.since_ms and window.each_value in budget.seeded
+    begins_with_something = budget.rollover is not None or seeded
     return max(1, budget.since_ms) if begins_with_something else 0
 
 

@@ -102,7 +102,8 @@ class FormerPeriod:
 class Budget:
     """Amounts per meter for a scope and a period.
 
-    `since_ms` is when it was made: a window that began before counts what had been spent by then.
+    `since_ms` is when it was made: a window that began before counts what had been spent by then, of the
+    values in `seeded`; the others had spent nothing.
     `rollover` `None`: what is left of a window expires.
     """
 
@@ -120,6 +121,7 @@ class Budget:
     recipients: tuple[str, ...] = ()
     disabled: bool = False
     since_ms: int = 0
+    seeded: frozenset[str] = frozenset()
     former: FormerPeriod | None = None
     adjustments: tuple[Adjustment, ...] = ()
 

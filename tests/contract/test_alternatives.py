@@ -22,6 +22,7 @@ from tests.support.calls import (
     reasons,
     requests,
     reservation,
+    seconds,
     stands,
     subject,
     team,
@@ -160,7 +161,7 @@ async def test_every_budget_and_rate_limit_bounds_the_grant(acme: Client) -> Non
             parent=ACME,
             rate_limit_id="tpd",
             rate_limit=budget_pb2.RateLimit(
-                meter="METER_TOKENS", limit=1, interval={"seconds": 86_400}, burst=1_200
+                meter=types_pb2.METER_TOKENS, limit=1, interval=seconds(86_400), burst=1_200
             ),
         )
     )

@@ -35,7 +35,7 @@ async def acme(client: Client) -> Client:
 
 async def rate_limit(client: Client, id_: str, meter: str, limit: int, **fields: Any) -> None:
     """A rate limit, per minute unless said otherwise."""
-    new = budget_pb2.RateLimit(meter=f"METER_{meter}", limit=limit, **fields)
+    new = budget_pb2.RateLimit(meter=types_pb2.Meter.Value(f"METER_{meter}"), limit=limit, **fields)
     await client.budgets.CreateRateLimit(
         budget_pb2.CreateRateLimitRequest(parent=ACME, rate_limit_id=id_, rate_limit=new)
     )

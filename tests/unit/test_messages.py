@@ -27,6 +27,7 @@ def at_ms(*parts: int) -> int:
 
 NOW_MS = at_ms(2026, 11, 22)
 TEAM = Budget(id="team", display_name="Sales", time_zone="America/New_York")
+MONTHLY = Limits(150_000_000)
 WINDOW = WindowRef("team", "", at_ms(2026, 11, 1, 4), at_ms(2026, 12, 1, 5))
 
 
@@ -36,7 +37,7 @@ def told(
     *,
     budget: Budget = TEAM,
     window: WindowRef = WINDOW,
-    limits: Limits = Limits(150_000_000),
+    limits: Limits = MONTHLY,
     percent: int = 100,
     help_url: str = "",
     max_values: int = 0,

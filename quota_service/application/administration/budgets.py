@@ -59,5 +59,10 @@ class Budgets(Resources[Budget]):
 
 def _changed(before: Budget, after: Budget, now_ms: int) -> Budget:
     """A changed budget with what the service itself keeps of it; its running window ends as announced."""
-    kept = replace(after, since_ms=before.since_ms, adjustments=without_past(before, now_ms).adjustments)
+    kept = replace(
+        after,
+        since_ms=before.since_ms,
+        seeded=before.seeded,
+        adjustments=without_past(before, now_ms).adjustments,
+    )
     return rescheduled(before, kept, now_ms)

@@ -34,11 +34,11 @@ class Seeding:
         """The budget as made now. Its running window is given what has been spent, in the same change."""
         made = replace(budget, since_ms=now_ms)
         window = window_of(made, now_ms)
-        if window is not None and window.start_ms < now_ms:
-            spends = await change.spend_in(made, window)
-            sums = _sums(made.scope, await self._models(change), spends)
-            await change.begin_balances(made.id, window, sums)
-        return made
+        if window is None or window.start_ms >= now_ms:
+            return made
+        spends = await change.spend_in(made, window)
+        sums = _sums(made.scope, await self._models(change), spends)
+        return replace(made, seeded=await change.begin_balances(made.id, window, sums))
 
     async def _models(self, change: Change) -> Plans:
         """Knows every model by the name that budgets see."""

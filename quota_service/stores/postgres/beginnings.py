@@ -82,7 +82,7 @@ async def spend_in(
 
 async def begin_balances(
     connection: Connection, organization: str, budget: str, window: Window, sums: Mapping[str, Charged]
-) -> None:
+) -> frozenset[str]:
     """Implements `Change.begin_balances`."""
     start = to_time(window.start_ms)
     end = None if window.end_ms is None else to_time(window.end_ms)
@@ -92,6 +92,7 @@ async def begin_balances(
     if rows:
         columns = [list(column) for column in zip(*rows, strict=True)]
         await connection.execute(_SQL["begin_balances"], organization, budget, start, end, *columns)
+    return frozenset(of_values)
 
 
 def _amounts(row: asyncpg.Record, what: str) -> Amounts:

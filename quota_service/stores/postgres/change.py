@@ -88,8 +88,10 @@ class PostgresChange:
     async def spend_in(self, budget: Budget, window: Window) -> Sequence[LedgerSpend]:
         return await beginnings.spend_in(self._connection, self._id, budget, window)
 
-    async def begin_balances(self, budget: str, window: Window, sums: Mapping[str, Charged]) -> None:
-        await beginnings.begin_balances(self._connection, self._id, budget, window, sums)
+    async def begin_balances(
+        self, budget: str, window: Window, sums: Mapping[str, Charged]
+    ) -> frozenset[str]:
+        return await beginnings.begin_balances(self._connection, self._id, budget, window, sums)
 
     async def claim_request(self, request_id: str, content_hash: str) -> bool:
         if await self._connection.fetchval(_SQL["claim_request"], self._id, request_id, content_hash):
