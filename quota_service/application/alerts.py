@@ -191,8 +191,8 @@ class Alerts:
             await self._keep(alerts)
 
     async def _remind(self, balance: WindowBalance, budget: Budget, limits: Limits) -> int | None:
-        """Tells again what a SOFT budget over its limit has told, if it is time. Until when it is not; `None`:
-        for good, as with a cooldown of 0.
+        """Tells again what a SOFT budget over its limit has told, if it is time. Until when it is not;
+        `None`: for good, as with a cooldown of 0.
         """
         found = alerting.overage(budget, limits, balance.spent) if budget.alert_cooldown_ms else None
         if found is None:

@@ -7,6 +7,7 @@ not HARD stops nobody, so under SOFT every step is a notice; under MONITOR none 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -63,6 +64,23 @@ def overage(budget: Budget, limits: Limits, spent: Amounts) -> Reached | None:
     if budget.mode is not Mode.SOFT or ladder.reached_in(100, limits, spent) is None:
         return None
     return max(reached(budget, limits, spent), key=lambda each: each.step.at_percent, default=None)
+
+
+def quiet_below(budget: Budget, limits: Limits, spent: Amounts) -> Limits:
+    """The amounts below which nothing more is reached than what is spent has reached; `None`: nothing more
+    ever.
+    """
+    percents = {step.at_percent for step in _notices(budget)}
+    if budget.mode is Mode.SOFT:
+        percents.add(100)
+    return Limits(*(_next(limit, done, percents) for limit, done in zip(limits, spent, strict=True)))
+
+
+def _next(limit: int | None, spent: int, percents: Iterable[int]) -> int | None:
+    if limit is None:
+        return None
+    thresholds = (max(1, -(-limit * percent // 100)) for percent in percents)
+    return min((threshold for threshold in thresholds if threshold > spent), default=None)
 
 
 def action_name(action: Action) -> str:

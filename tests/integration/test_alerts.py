@@ -15,8 +15,8 @@ from quota_service.domain.pricing import Usage
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
 from tests.support import valkey
-from tests.support.calls import authorized, committed, cost, held, limit
-from tests.support.service import ACME, Client
+from tests.support.calls import authorized, committed, cost, denied, held, limit
+from tests.support.service import ACME, Client, running_service
 from tests.support.stores import Stores
 
 HOUR = Duration(seconds=3_600)
@@ -188,6 +188,19 @@ async def test_a_commit_does_not_wait_for_its_alerts_and_they_come_later(
             done = await committed(client, name)
         assert done.durability == types_pb2.DURABILITY_LEDGER
     assert told(await all_told(client, 1)) == [(50, 0)]
+
+
+async def test_a_server_that_stops_leaves_what_it_was_told_last(
+    valkey_url: str, postgres_url: str, key_prefix: str
+) -> None:
+    async with running_service(valkey_url, postgres_url, key_prefix) as client:
+        await client.found_acme()
+        await client.budget("engineering", limits=cost(1))
+        await denied(client)
+    connection = await asyncpg.connect(postgres_url)
+    assert await connection.fetchval("SELECT sum(count)::integer FROM denials") == 1
+    assert await connection.fetchval("SELECT count(*) FROM alerts WHERE action = 'block'") == 1
+    await connection.close()
 
 
 async def test_who_spent_most_and_when_the_limit_is_reached_are_told_a_moment_later(client: Client) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quota_service.domain.alerting import overage, reached
+from quota_service.domain.alerting import overage, quiet_below, reached
 from quota_service.domain.amounts import NOTHING, Amounts, Limits, Meter
 from quota_service.domain.budget import Block, Budget, Downgrade, LadderStep, Mode, Notify, Restrict
 from quota_service.domain.forecast import exhausted_ms
@@ -70,6 +70,44 @@ def test_a_soft_budget_over_its_limit_is_reminded_of_by_its_highest_step() -> No
     assert highest(replace(SOFT, mode=Mode.MONITOR), 9_000) is None
     late = replace(SOFT, ladder=(LadderStep(at_percent=120, action=Notify()),))
     assert highest(late, 1_100) is None
+
+
+METER = st.one_of(st.none(), st.integers(0, 2_000))
+SPENT = st.builds(Amounts, *[st.integers(0, 2_500)] * 3)
+
+
+@given(
+    mode=st.sampled_from(Mode),
+    limits=st.builds(Limits, METER, METER, METER),
+    percents=st.lists(st.integers(1, 300), max_size=4),
+    spent=SPENT,
+    more=SPENT,
+)
+def test_nothing_more_is_reached_before_one_of_the_amounts_said_and_something_at_each(
+    mode: Mode, limits: Limits, percents: list[int], spent: Amounts, more: Amounts
+) -> None:
+    ladder = tuple(LadderStep(at_percent=percent, action=Notify()) for percent in sorted(percents))
+    budget = replace(HARD, mode=mode, ladder=ladder)
+
+    def told(amounts: Amounts) -> tuple[set[LadderStep], bool]:
+        steps = {each.step for meter in Meter for each in reached(budget, only(limits, meter), amounts)}
+        return steps, overage(budget, limits, amounts) is not None
+
+    below = quiet_below(budget, limits, spent)
+    calm = [
+        most if top is None else min(most, top - 1) for most, top in zip(spent.plus(more), below, strict=True)
+    ]
+    assert told(Amounts(*calm)) == told(spent)
+    for meter in Meter:
+        top = below[meter]
+        if top is not None and mode is Mode.HARD:
+            at_last = spent._replace(**{Amounts._fields[meter]: top})
+            now, then = (len(reached(budget, only(limits, meter), amounts)) for amounts in (spent, at_last))
+            assert then > now
+
+
+def only(limits: Limits, meter: Meter) -> Limits:
+    return Limits(*(limit if each is meter else None for each, limit in zip(Meter, limits, strict=True)))
 
 
 def test_at_a_steady_pace_the_limit_is_reached_in_proportion() -> None:
