@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from quota_service.domain import commands
+from quota_service.domain import commands, limit_changes
 from quota_service.domain.amounts import UNLIMITED
 from quota_service.domain.book import Book
 from quota_service.domain.budget import Mode
@@ -17,6 +17,7 @@ from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.limits import ValkeyLimitStore
 from quota_service.stores.valkey.runner import Runner
 
 T = TypeVar("T")
@@ -30,7 +31,8 @@ class Valkey:
         self.loop = asyncio.new_event_loop()
         self.connection = Connection(url, timeout_s=30)  # tests share a busy machine
         self.keys = Keys(prefix)
-        self.store = ValkeyHoldStore(Runner(self.connection, self.keys))
+        runner = Runner(self.connection, self.keys)
+        self.store, self.limits = ValkeyHoldStore(runner), ValkeyLimitStore(runner)
         self.log = ValkeyEventLog(self.connection, self.keys)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -98,6 +100,16 @@ class Twins:
         self.places.update(command.hold.windows)
         found = self.valkey.run(self.valkey.store.record(command))
         return self._same(found, self.book.record(command, self.now_ms))
+
+    def adjust(self, command: limit_changes.Adjust) -> limit_changes.AdjustAnswer:
+        self.places.add(command.term.window)
+        found = self.valkey.run(self.valkey.limits.adjust(command))
+        return self._same(found, limit_changes.adjust(self.book, command, self.now_ms))
+
+    def reallocate(self, command: limit_changes.Reallocate) -> limit_changes.ReallocateAnswer:
+        self.places.update((command.source.window, command.destination.window))
+        found = self.valkey.run(self.valkey.limits.reallocate(command))
+        return self._same(found, limit_changes.reallocate(self.book, command, self.now_ms))
 
     def inspect(self, command: commands.Inspect) -> commands.InspectAnswer:
         found = self.valkey.run(self.valkey.store.inspect(command))
