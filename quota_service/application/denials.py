@@ -31,7 +31,7 @@ def violations(
         _shortfall(short, denied, budgets[short.position], terms.budgets[short.position], demand)
         for short in shortfalls(terms.budgets, denied.counters, demand, Mode.HARD)
     ]
-    full = [_full(budgets[position], terms.budgets[position]) for position in denied.full]
+    full = [_full(position, budgets, terms, rate_limits) for position in denied.full]
     rates = [
         _rate_limited(excess, rate_limits[excess.term.limit])
         for excess in excesses(terms.rates, denied.gauges, demand, denied.now_ms)
@@ -70,13 +70,26 @@ def _wait_ms(short: Shortfall, denied: Denied, term: Term, *, fits_an_empty_wind
     return term.window.end_ms - denied.now_ms
 
 
-def _full(budget: Budget, term: Term) -> Violation:
+def _full(
+    position: int, budgets: Sequence[Budget], terms: Terms, rate_limits: Mapping[str, RateLimit]
+) -> Violation:
+    """A budget, or behind them a rate limit, that has no counter left for a new value."""
+    if position < len(budgets):
+        budget, term = budgets[position], terms.budgets[position]
+        return Violation(
+            reason=Reason.TOO_MANY_VALUES,
+            message=messages.too_many_values("Budget", budget, term.max_values, term.window.each_value),
+            source=f"budgets/{budget.id}",
+            each_value=term.window.each_value,
+            reset_ms=term.window.end_ms,
+        )
+    rate = terms.rates[position - len(budgets)]
+    limit = rate_limits[rate.limit]
     return Violation(
         reason=Reason.TOO_MANY_VALUES,
-        message=messages.short(messages.too_many_values(budget, term)),
-        source=f"budgets/{budget.id}",
-        each_value=term.window.each_value,
-        reset_ms=term.window.end_ms,
+        message=messages.too_many_values("Rate limit", limit, rate.max_values, rate.each_value),
+        source=f"rateLimits/{limit.id}",
+        each_value=rate.each_value,
     )
 
 

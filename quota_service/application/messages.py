@@ -102,11 +102,11 @@ def held(budget: Budget, term: Term, counters: Counters, meter: Meter, requested
     )
 
 
-def too_many_values(budget: Budget, term: Term) -> str:
-    """A budget has as many counters as it may have."""
-    return (
-        f"Budget {name_of(budget, '')} counts at most {term.max_values} values of its tag and has none "
-        f"left for “{_cut(term.window.each_value, NAME_LENGTH_MAX)}”."
+def too_many_values(what: str, limit: Budget | RateLimit, most: int, value: str) -> str:
+    """A budget or rate limit has as many counters as it may have."""
+    return short(
+        f"{what} {name_of(limit, '')} counts at most {most} values of its tag and has none "
+        f"left for “{_cut(value, NAME_LENGTH_MAX)}”."
     )
 
 

@@ -14,11 +14,9 @@ from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import AmountTooLarge, IdempotencyConflict
 from quota_service.domain.pricing import charge, cost_pico
-from quota_service.domain.ratelimit import Gauge, Mark, RateTerm
+from quota_service.domain.ratelimit import Gauge, GaugeKey, Mark, RateTerm
 from quota_service.domain.reservation import Hold, Move, Settlement, State, WindowRef
 from quota_service.domain.windows import Windows
-
-GaugeKey = tuple[str, str, int, int]
 
 
 @dataclass(slots=True)
@@ -61,9 +59,11 @@ class Book:
         terms = alternative.terms
         counters = self._counters(term.window for term in terms.budgets)
         gauges = self._gauges(terms.rates, now_ms)
-        full = tuple(
-            position for position, term in enumerate(terms.budgets) if windows.is_full(self.windows, term)
+        are_full = (
+            *(windows.is_full(self.windows, term) for term in terms.budgets),
+            *(self._is_full(rate, now_ms) for rate in terms.rates),
         )
+        full = tuple(position for position, is_full in enumerate(are_full) if is_full)
         granted = admission.largest_grant(alternative, counters, gauges, now_ms)
         if granted is None or full:
             return commands.Denied(now_ms=now_ms, counters=counters, gauges=gauges, full=full)
@@ -282,6 +282,15 @@ class Book:
 
     def _gauges(self, rates: Iterable[RateTerm], now_ms: int) -> tuple[Gauge, ...]:
         return tuple(ratelimit.current(rate, self.gauges.get(rate.key, Gauge()), now_ms) for rate in rates)
+
+    def _is_full(self, rate: RateTerm, now_ms: int) -> bool:
+        """Whether a value that is not in use finds as many others in use as there may be."""
+        in_use = {
+            key
+            for key, gauge in self.gauges.items()
+            if ratelimit.is_same_limit(key, rate) and ratelimit.debt_at(rate, gauge, now_ms) > 0
+        }
+        return 0 < rate.max_values <= len(in_use) and rate.key not in in_use
 
     def _unopened(self, terms: Iterable[Term]) -> bool:
         return any(windows.is_unopened(self.windows, term) for term in terms)

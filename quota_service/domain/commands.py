@@ -202,8 +202,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denied:
-    """Some window or rate limit has no room, or (`full`, positions in the terms) no counter left for a new
-    value. Nothing is written. Counters and gauges are those of the first alternative's terms.
+    """Some window or rate limit has no room or (`full`: positions in the terms, budgets before rates) no
+    counter left for a new value. Nothing is written. Counters and gauges are those of the first alternative's
+    terms.
     """
 
     now_ms: int

@@ -18,6 +18,10 @@ DEBT_MAX = 9_000_000_000_000_000
 """No debt is above it, so that Lua's numbers stay exact."""
 
 
+GaugeKey = tuple[str, str, int, int]
+"""A limit, a value, and the rate: leak and scale."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimit:
     """At most `limit` of a meter (TOKENS or REQUESTS) in `interval_ms`, of which `burst` may be used at once.
@@ -36,7 +40,10 @@ class RateLimit:
 
 
 class RateTerm(NamedTuple):
-    """One matching rate limit as the caller understands it, for one value of its `each` dimension."""
+    """One matching rate limit as the caller understands it, for one value of its `each` dimension.
+
+    `max_values` bounds how many values of a tag may be in use at a time; 0 is unbounded.
+    """
 
     limit: str
     each_value: str
@@ -44,11 +51,17 @@ class RateTerm(NamedTuple):
     leak: int
     scale: int
     burst: int  # in tokens or requests
+    max_values: int = 0
 
     @property
-    def key(self) -> tuple[str, str, int, int]:
+    def key(self) -> GaugeKey:
         """Which gauge it reads. A limit with another rate starts fresh, because its debt has another unit."""
         return self.limit, self.each_value, self.leak, self.scale
+
+
+def is_same_limit(key: GaugeKey, term: RateTerm) -> bool:
+    """Whether a gauge is of the term's limit, for whatever value."""
+    return (key[0], *key[2:]) == (term.limit, term.leak, term.scale)
 
 
 class Gauge(NamedTuple):
@@ -76,6 +89,7 @@ def term_of(limit: RateLimit, each_value: str) -> RateTerm:
         leak=limit.limit // divisor,
         scale=limit.interval_ms // divisor,
         burst=limit.burst or limit.limit,
+        max_values=limit.scope.each.max_values if limit.scope.each is not None else 0,
     )
 
 

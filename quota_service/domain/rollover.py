@@ -72,9 +72,10 @@ def _caps(budget: Budget, each_value: str, instant_ms: int) -> Limits:
 
 def window_before(budget: Budget, start_ms: int) -> Window | None:
     """The budget's window that ends where another begins. One that ended before the budget was made is none
-    of its.
+    of its; nor is one under a rule that has been forgotten, two changes of the period ago.
     """
-    return window_of(budget, start_ms - 1) if start_ms > max(0, budget.since_ms) else None
+    remembered_ms = max(budget.since_ms, budget.former.from_ms if budget.former is not None else 0)
+    return window_of(budget, start_ms - 1) if start_ms > remembered_ms else None
 
 
 @lru_cache(maxsize=256)

@@ -19,6 +19,7 @@ from tests.support.calls import (
     held,
     reasons,
     released,
+    seconds,
     subject,
     team,
     user,
@@ -190,3 +191,16 @@ async def test_a_budget_without_room_takes_nothing_from_a_rate_limit(acme: Clien
     assert reasons(await denied(acme, "a")) == ["BUDGET_EXHAUSTED"]
     await acme.budgets.DeleteBudget(budget_pb2.DeleteBudgetRequest(name=f"{ACME}/budgets/tiny"))
     await held(acme, "a")
+
+
+async def test_no_more_values_of_a_tag_are_in_use_at_a_time_than_the_limit_declares(acme: Client) -> None:
+    each = budget_pb2.Each(dimension=types_pb2.DIMENSION_TAG, tag="run", max_values=2)
+    await rate_limit(
+        acme, "runs", "REQUESTS", 1, interval=seconds(86_400), burst=5, scope=budget_pb2.Scope(each=each)
+    )
+    names = [await held(acme, run, subject=subject(user="ada", tags={"run": run})) for run in ("1", "2")]
+    answer = await denied(acme, "3", subject=subject(user="ada", tags={"run": "3"}))
+    assert reasons(answer) == ["TOO_MANY_VALUES"]
+    assert answer.violations[0].source == f"{ACME}/rateLimits/runs"
+    await released(acme, names[0])
+    await held(acme, "3", subject=subject(user="ada", tags={"run": "3"}))

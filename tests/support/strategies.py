@@ -20,7 +20,8 @@ from quota_service.domain.commands import Alternative, Basis, Term, Terms
 from quota_service.domain.pricing import Rate, Usage
 from quota_service.domain.ratelimit import RateLimit, RateTerm
 from quota_service.domain.reservation import Hold, WindowRef
-from quota_service.domain.subject import Subject
+from quota_service.domain.scope import Each, Scope
+from quota_service.domain.subject import Dimension, Subject
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -116,6 +117,13 @@ RATE_LIMITS = {
     "rpm": RateLimit(id="rpm", meter=Meter.REQUESTS, limit=7, interval_ms=60_000, burst=3),
     "tpm": RateLimit(id="tpm", meter=Meter.TOKENS, limit=90_000, interval_ms=60_000, burst=2_500),
     "tps": RateLimit(id="tps", meter=Meter.TOKENS, limit=1_001, interval_ms=1_000),
+    "few": RateLimit(
+        id="few",
+        scope=Scope(each=Each(dimension=Dimension.TAG, tag="run", max_values=2)),
+        meter=Meter.REQUESTS,
+        limit=1,
+        interval_ms=500,
+    ),
     "huge": RateLimit(id="huge", meter=Meter.TOKENS, limit=900_000_000, interval_ms=999_983, burst=1_000_003),
 }
 
@@ -125,7 +133,7 @@ def rate_terms(draw: st.DrawFn) -> tuple[RateTerm, ...]:
     """The matching rate limits of one request, mostly none."""
     chosen = draw(st.one_of(st.just([]), st.lists(st.sampled_from(sorted(RATE_LIMITS)), unique=True)))
     return tuple(
-        ratelimit.term_of(RATE_LIMITS[limit], draw(st.sampled_from(EACH_VALUES[:2]))) for limit in chosen
+        ratelimit.term_of(RATE_LIMITS[limit], draw(st.sampled_from(EACH_VALUES))) for limit in chosen
     )
 
 

@@ -112,8 +112,7 @@ class ValkeyHoldStore:
             encoded.rates,
             codec.encode_body(body),
         )
-        gauges = (self._keys.gauge(organization, rate) for rate in command.terms.rates)
-        keys = (self._keys.hold(organization, command.reservation), *gauges)
+        keys = (self._keys.hold(organization, command.reservation), *encoded.gauge_keys)
         reply = await self._run(organization, scripts.EXTEND, keys, arguments)
         if reply[0] == Code.DENIED:
             return replies.denied(reply[1], reply[2], reply[3:], command.terms)

@@ -51,5 +51,9 @@ class Keys:
         """Where a rate limit stands for a value. Another rate has another key: its debt has another unit."""
         return f"{self._base(organization)}rate/{rate.limit}/{rate.leak}:{rate.scale}/{rate.each_value}"
 
+    def rate_values(self, organization: str, rate: RateTerm) -> str:
+        """The values of a rate limit that are in use."""
+        return f"{self._base(organization)}rate-values/{rate.limit}/{rate.leak}:{rate.scale}"
+
     def _base(self, organization: str) -> str:
         return f"{self._prefix}{{{organization}}}/"

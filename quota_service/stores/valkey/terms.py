@@ -24,9 +24,10 @@ Place = tuple[int, str, str, str, int, int]
 
 
 class EncodedTerms(NamedTuple):
-    """Terms as scripts take them. `keys`: every window, its values key where it has one, and every gauge."""
+    """Terms as scripts take them. `keys`: every window and gauge, each with its values key if it has one."""
 
     keys: tuple[str, ...]
+    gauge_keys: tuple[str, ...]
     places: bytes
     terms: bytes
     rates: bytes
@@ -36,12 +37,14 @@ class EncodedTerms(NamedTuple):
 def encode_terms(keys: Keys, organization: str, terms: Terms) -> EncodedTerms:
     """Worked out once for the terms of a moment, which every call of a kind shares."""
     places = [place_of(keys, organization, term) for term in terms.budgets]
-    gauges = [keys.gauge(organization, rate) for rate in terms.rates]
+    rates = [_rate(keys, organization, rate) for rate in terms.rates]
+    gauge_keys = tuple(filter(None, chain.from_iterable((rate[0], rate[4]) for rate in rates)))
     return EncodedTerms(
-        (*chain.from_iterable(filter(None, place[1:3]) for place in places), *gauges),
+        (*filter(None, chain.from_iterable(place[1:3] for place in places)), *gauge_keys),
+        gauge_keys,
         pack(places),
         pack([_term(term) for term in terms.budgets]),
-        pack([_rate(key, rate) for key, rate in zip(gauges, terms.rates, strict=True)]),
+        pack(rates),
     )
 
 
@@ -95,6 +98,15 @@ def encode_limits(limits: Limits) -> tuple[int, ...]:
     return tuple(-1 if limit is None else limit for limit in limits)
 
 
-def _rate(key: str, rate: RateTerm) -> tuple[str, int, int, int, int]:
+def _rate(keys: Keys, organization: str, rate: RateTerm) -> tuple[str, int, int, int, str, str, int, int]:
     """Meters count from 1 in Lua."""
-    return key, rate.meter + 1, rate.leak, rate.scale, rate.burst
+    return (
+        keys.gauge(organization, rate),
+        rate.meter + 1,
+        rate.leak,
+        rate.scale,
+        keys.rate_values(organization, rate) if rate.max_values else "",
+        rate.each_value,
+        rate.burst,
+        rate.max_values,
+    )

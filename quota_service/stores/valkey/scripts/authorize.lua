@@ -4,10 +4,11 @@
 -- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 intent: hold | dry | refused  5 content hash  6 ttl_ms  7.. for each alternative, msgpack but
 --       for the last: windows, terms, rate terms, demand {least, most, input, fixed_pico, pico_per_token}, doc
 -- Reply OK, now, expire_ms, event id, alternative from 0, granted, {windows after}, asked | false     (dry: expire_ms 0, event id '', windows as
---       they are), where asked is what stood in the way of the first alternative: {windows}, {gauges}, full terms (msgpack positions from 0)
+--       they are), where asked is what stood in the way of the first alternative: {windows}, {gauges}, full (msgpack positions from 0
+--       of those that have no counter left for a new value: terms, then rate terms)
 --       REPLAYED, now, doc, live, {windows}
 --       REFUSED, now
---       DENIED, now, next expiry (0 none), {windows}, {gauges}, full terms     (of the first alternative)
+--       DENIED, now, next expiry (0 none), {windows}, {gauges}, full     (of the first alternative)
 --       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now | UNOPENED, now
 local intent = ARGV[4]
 
@@ -53,6 +54,7 @@ local function weigh(first)
   for i, rate in ipairs(offer.rates) do
     offer.gauges[i], offer.raw_gauges[i] = read_gauge(rate[1])
     most = math.min(most, tokens_in(room_of(rate, offer.gauges[i], now), offer.demand, rate[2]))
+    if is_full(rate, offer.gauges[i], now) then offer.full[#offer.full + 1] = #offer.terms + i - 1 end
   end
   if most >= offer.demand[1] and #offer.full == 0 then offer.grant = most end
   return offer
