@@ -17,6 +17,7 @@ from quota_service.cli.files.render import render
 from quota_service.cli.files.renderbudget import period_node
 from quota_service.cli.files.server import list_budgets, list_keys, list_projects, list_teams, list_users
 from quota_service.cli.files.state import Kind
+from quota_service.cli.money import adjust, reallocate
 from quota_service.cli.session import Session, run
 from quota_service.cli.subjects import split_model, subject_options
 from quota_service.cli.watch import watch
@@ -29,7 +30,11 @@ _MODE_NAMES = {number: name for name, number in MODES.items()}
 
 @click.group()
 def budget() -> None:
-    """List budgets and see where they stand."""
+    """List budgets, see where they stand, and give them more or less."""
+
+
+budget.add_command(adjust)
+budget.add_command(reallocate)
 
 
 @budget.command("list")

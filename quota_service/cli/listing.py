@@ -169,21 +169,26 @@ def _print_entries(entries: list[report_pb2.LedgerEntry], zone: str, *, more: bo
             tables.local_time(entry.create_time, zone, form="%b %d %H:%M:%S"),
             report_pb2.LedgerEntry.Type.Name(entry.type).removeprefix("TYPE_").lower(),
             tables.spender_text(entry.subject),
-            f"{entry.provider}/{entry.model}",
+            f"{entry.provider}/{entry.model}" if entry.model else "",
             f"{entry.usage.input_tokens:,}",
             f"{entry.usage.output_tokens:,}",
             f"${usd_decimal(entry.charged.cost_micros)}" if charged else "",
             f"…{entry.reservation[-12:]}" if entry.reservation else "",
-            _remarks(entry),
+            _remarks(entry, zone),
         )
     output.print_table(table)
     if more:
         output.note(f"the newest {len(entries)}; --limit shows more")
 
 
-def _remarks(entry: report_pb2.LedgerEntry) -> str:
+def _remarks(entry: report_pb2.LedgerEntry, zone: str) -> str:
     over = f"${usd_decimal(entry.overrun.cost_micros)} over the hold" if entry.overrun.cost_micros else ""
     remarks = [
+        *(
+            tables.limit_change_text(each, {"": zone})
+            for each in entry.windows
+            if each.HasField("limit_change")
+        ),
         over,
         f"for {entry.subject.project}" if entry.subject.project else "",
         "late" if entry.late else "",

@@ -44,7 +44,7 @@ COMMANDS = {
     "apply": Entry("configure", "apply", "Load an organization from a YAML file."),
     "diff": Entry("configure", "diff", "Compare a YAML file with the server."),
     "export": Entry("configure", "export", "Write an organization as YAML."),
-    "budget": Entry("budget", "budget", "List budgets and see where they stand."),
+    "budget": Entry("budget", "budget", "List budgets, see where they stand, and give them more or less."),
     "limits": Entry("limits", "limits", "List rate limits."),
     "policies": Entry("limits", "policies", "List which models teams may use."),
     "exposure": Entry("exposure", "exposure", "Show the worst-case bill."),

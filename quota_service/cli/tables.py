@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 from rich.text import Text
 
-from quota.v1 import types_pb2
+from quota.v1 import report_pb2, types_pb2
 from quota_service.cli import output
 from quota_service.cli.units import amount, compact, usd
 
@@ -22,6 +22,7 @@ METERS = {
     types_pb2.METER_TOKENS: "TOKENS",
     types_pb2.METER_REQUESTS: "REQUESTS",
 }
+_METER_OF = {"cost_micros": "COST", "tokens": "TOKENS", "requests": "REQUESTS"}
 MODES = {types_pb2.MODE_MONITOR: "monitor", types_pb2.MODE_SOFT: "soft", types_pb2.MODE_HARD: "hard"}
 
 Zones = Mapping[str, str]
@@ -126,6 +127,22 @@ def amounts_text(amounts: types_pb2.Amounts) -> str:
     if amounts.HasField("requests"):
         parts.append(f"{compact(amounts.requests)} req")
     return ", ".join(parts) or "nothing"
+
+
+def limit_change_text(window: report_pb2.WindowCharge, zones: Zones) -> str:
+    """How a ledger entry changed a window's limit, such as `finance [ada] +$50.00`."""
+    value = f" [{window.each_value}]" if window.each_value else ""
+    parts = {
+        field.name: f"{'+' if change > 0 else ''}{amount(_METER_OF[field.name], change)}"
+        for field, change in window.limit_change.ListFields()
+        if change
+    }
+    zone = zones.get(window.source, zones.get("", ""))
+    end = window.limit_change_end_time
+    until = f" until {local_time(end, zone)}" if window.HasField("limit_change_end_time") else ""
+    units = {"tokens": " tok", "requests": " req"}
+    changes = ", ".join(f"{text}{units.get(name, '')}" for name, text in parts.items())
+    return f"{output.short_id(window.source)}{value} {changes}{until}"
 
 
 def spender_text(subject: types_pb2.Subject) -> str:
