@@ -206,7 +206,7 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Par
         ),
         commits=Commits(configurations, holds, memory, writer, recording, tracked),
         releases=Releases(holds, memory, writer, tracked),
-        extension=Extension(configurations, holds, memory, writer, tracked),
+        extension=Extension(configurations, holds, memory, writer, tracked, alerts, denials),
         recording=recording,
         memory=memory,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from quota_service.application import denials, messages
 from quota_service.application.alerts import Stop
 from quota_service.application.configurations import Configurations
+from quota_service.application.denials import Counted, Stopped
 from quota_service.application.intents import (
     Intent,
     command_of,
@@ -36,27 +37,6 @@ from quota_service.domain.errors import (
     ReservationEnded,
     StoreUnavailable,
 )
-from quota_service.domain.subject import Subject
-
-
-class Stopped(Protocol):
-    """Told of the steps of ladders that stop requests. Never raises, never waits."""
-
-    def stopped(self, organization: str, stops: Sequence[Stop]) -> None: ...
-
-
-class Counted(Protocol):
-    """Told of every denial. Never raises, never waits."""
-
-    def denied(
-        self,
-        organization: str,
-        subject: Subject,
-        provider: str,
-        model: str,
-        violations: tuple[Violation, ...],
-        now_ms: int,
-    ) -> None: ...
 
 
 class Authorization:

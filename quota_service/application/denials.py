@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from quota_service.application import messages
 from quota_service.application.alerts import Stop
@@ -14,6 +15,27 @@ from quota_service.domain.decision import Caution, Reason, Violation
 from quota_service.domain.ladder import LadderModel, ladder_of, reached, stopping_steps
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import Subject
+
+
+class Stopped(Protocol):
+    """Told of the steps of ladders that stop requests. Never raises, never waits."""
+
+    def stopped(self, organization: str, stops: Sequence[Stop]) -> None: ...
+
+
+class Counted(Protocol):
+    """Told of every denial. Never raises, never waits."""
+
+    def denied(
+        self,
+        organization: str,
+        subject: Subject,
+        provider: str,
+        model: str,
+        violations: tuple[Violation, ...],
+        now_ms: int,
+    ) -> None: ...
+
 
 HELD_RETRY_MS_MAX = 5_000
 """Holds mostly end before their time: waiting longer for one would waste the caller's."""

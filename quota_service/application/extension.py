@@ -7,6 +7,7 @@ from dataclasses import replace
 from quota_service.application import denials
 from quota_service.application.configurations import Configurations
 from quota_service.application.content import content_hash
+from quota_service.application.denials import Counted, Stopped
 from quota_service.application.memory import Memory
 from quota_service.application.plans import Plan, Plans
 from quota_service.application.ports import HoldStore
@@ -39,12 +40,16 @@ class Extension:
         memory: Memory,
         writer: LedgerWriter,
         tracked: Tracked,
+        alerts: Stopped,
+        counts: Counted,
     ) -> None:
         self._configurations = configurations
         self._holds = holds
         self._memory = memory
         self._writer = writer
         self._tracked = tracked
+        self._alerts = alerts
+        self._counts = counts
 
     async def extend(self, request: ExtendRequest) -> ExtendResult:
         """Raises what the contract says of Extend. Goes on if the caller is cancelled."""
@@ -68,10 +73,29 @@ class Extension:
                         self._writer.submit(answer.event)
                     return ExtendResult(hold=answer.hold)
                 case commands.Denied():
-                    return _denied(plans, hold, command, answer)
+                    return self._denied(plans, hold, command, answer)
                 case _:
                     raise _error(answer)
         raise StoreUnavailable("The configuration changes faster than a decision can be made.")
+
+    def _denied(
+        self, plans: Plans, hold: Hold, command: commands.Extend, answer: commands.Denied
+    ) -> ExtendResult:
+        organization, now_ms = plans.organization, answer.now_ms
+        budgets = [budget for budget, _ in _budgets(plans, hold, now_ms, Bounds())]
+        more = reservation.extend(
+            replace(hold, state=State.HELD),
+            ttl_ms=0,
+            additional_output_tokens=command.additional_output_tokens,
+            now_ms=now_ms,
+        ).held
+        model = _plan(plans, hold).ladder_model
+        stops = denials.stops(answer, budgets, command.terms, more, model, hold.subject)
+        self._alerts.stopped(organization, stops)
+        rate_limits = plans.configuration.rate_limits
+        violations = denials.violations(answer, budgets, command.terms, more, rate_limits)
+        self._counts.denied(organization, hold.subject, hold.provider, hold.model, violations, now_ms)
+        return ExtendResult(hold=hold, violations=violations)
 
 
 def _error(
@@ -135,16 +159,3 @@ def _clamped(plans: Plans, hold: Hold, additional: int) -> int:
     if model is None or not model.max_output_tokens:
         return additional
     return max(0, min(additional, model.max_output_tokens - hold.granted_output_tokens))
-
-
-def _denied(plans: Plans, hold: Hold, command: commands.Extend, answer: commands.Denied) -> ExtendResult:
-    budgets = [budget for budget, _ in _budgets(plans, hold, answer.now_ms, Bounds())]
-    more = reservation.extend(
-        replace(hold, state=State.HELD),
-        ttl_ms=0,
-        additional_output_tokens=command.additional_output_tokens,
-        now_ms=answer.now_ms,
-    ).held
-    rate_limits = plans.configuration.rate_limits
-    violations = denials.violations(answer, budgets, command.terms, more, rate_limits)
-    return ExtendResult(hold=hold, violations=violations)

@@ -568,7 +568,9 @@ class LadderStep(_message.Message):
 
     @_typing.final
     class Downgrade(_message.Message):
-        """From here on the asked model is blocked. That this model is granted in its place comes with a later version."""
+        """From here on this model is granted in place of the asked one, at its own price, where it fits. Every model is stopped but this one and
+        those that later steps of the ladder divert to.
+        """
 
         DESCRIPTOR: _descriptor.Descriptor
 
