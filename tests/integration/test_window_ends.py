@@ -7,13 +7,10 @@ import time
 import pytest
 
 from quota_service.domain import commands
-from quota_service.domain.amounts import Amounts, Limits
-from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Basis, Term
-from quota_service.domain.reservation import Hold, WindowRef
-from quota_service.domain.subject import Subject
+from quota_service.domain.amounts import Limits
+from quota_service.domain.reservation import WindowRef
 from tests.support import valkey
-from tests.support.commands import alternative
+from tests.support.commands import authorize, draft, term
 from tests.support.valkey import Stores
 
 HOUR_MS = 3_600_000
@@ -24,27 +21,8 @@ NOW_MS = time.time_ns() // 1_000_000
 async def hold_until(stores: Stores, organization: str, name: str, end_ms: int | None) -> WindowRef:
     """Holds something in the window that begins at 0 and ends then."""
     window = WindowRef("total", "", 0, end_ms)
-    hold = Hold(
-        organization=organization,
-        reservation=name,
-        idempotency_key=name,
-        content_hash="c",
-        subject=Subject(organization=organization),
-        provider="p",
-        model="m",
-        requested_model="m",
-        rates=(),
-        windows=(window,),
-        held=Amounts(1, 1, 1),
-    )
-    term = Term(window, Limits(100), 100, Mode.HARD)
-    answer = await stores.holds.authorize(
-        commands.Authorize(
-            basis=Basis(organization=organization, version=1),
-            alternatives=(alternative(hold, term),),
-            ttl_ms=60_000,
-        )
-    )
+    held = authorize(draft(organization, name, input_tokens=1), term(window, Limits(100)))
+    answer = await stores.holds.authorize(held)
     assert isinstance(answer, commands.Granted)
     return window
 
