@@ -13,10 +13,18 @@ ADJUSTMENTS_MAX = 1_000
 
 def without_past(budget: Budget, now_ms: int) -> Budget:
     """The budget without the adjustments that are over: they change nothing any more, and the ledger has
-    them.
+    them. Where something rolls over, the newest stay: they tell what was left of windows that have ended.
     """
-    live = tuple(each for each in budget.adjustments if now_ms < each.until_ms)
-    return budget if live == budget.adjustments else replace(budget, adjustments=live)
+    live = live_adjustments(budget, now_ms)
+    past = [each for each in budget.adjustments if each not in live] if budget.rollover is not None else []
+    newest = sorted(past, key=lambda each: each.until_ms)[-max(1, ADJUSTMENTS_MAX - len(live)) :]
+    kept = tuple(each for each in budget.adjustments if each in live or each in newest)
+    return budget if kept == budget.adjustments else replace(budget, adjustments=kept)
+
+
+def live_adjustments(budget: Budget, now_ms: int) -> tuple[Adjustment, ...]:
+    """The adjustments that are not over."""
+    return tuple(each for each in budget.adjustments if now_ms < each.until_ms)
 
 
 def with_adjustment(budget: Budget, adjustment: Adjustment, now_ms: int) -> Budget:

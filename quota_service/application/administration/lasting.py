@@ -104,7 +104,7 @@ def _adjusted(budget: Budget, adjustment: Adjustment, counters: Counters, now_ms
     if wrong:
         raise out_of_range(wrong)
     adjusted = adjustments.with_adjustment(budget, adjustment, now_ms)
-    if len(adjusted.adjustments) > adjustments.ADJUSTMENTS_MAX:
+    if len(adjustments.live_adjustments(adjusted, now_ms)) > adjustments.ADJUSTMENTS_MAX:
         raise InvalidRequest(
             FieldProblem(
                 "until", f"the budget has {adjustments.ADJUSTMENTS_MAX:,} such adjustments, which is the most"

@@ -557,7 +557,9 @@ class BudgetStatus(_message.Message):
     meter: Global___Meter.ValueType
     """What is counted."""
     limit: _builtins.int
-    """The window's limit: the base or the value's override."""
+    """The window's limit: the base or the value's override, with what it was given or has lost (see AdjustBudget and ReallocateBudget) and what was
+    carried into it.
+    """
     spent: _builtins.int
     """Charged in this window."""
     held: _builtins.int
