@@ -9,7 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from quota_service.application.administration.counters import CounterName, Decided, Found, LiveCounters
+from quota_service.application.administration.counters import (
+    CounterName,
+    Decided,
+    Found,
+    LiveCounters,
+    Question,
+)
 from quota_service.application.administration.lasting import LastingAdjustments
 from quota_service.application.administration.money_requests import (
     UNITS,
@@ -80,11 +86,7 @@ class Money:
             )
             return await self._limits.adjust(command)
 
-        names = (request.counter,)
-        if (row := await self._past.find(request)) is not None:
-            return await self._past.told(request.organization, row, names, replayed=True)
-        found, answer = await self._counters.ask(request.organization, names, request.amounts, question)
-        return await self._result(request, names, found, answer)
+        return await self._change(request, (request.counter,), question)
 
     async def _reallocate(self, request: ReallocateRequest) -> MoneyResult:
         async def question(basis: Basis, terms: Sequence[Term]) -> limit_changes.ReallocateAnswer:
@@ -99,7 +101,15 @@ class Money:
             )
             return await self._limits.reallocate(command)
 
-        names = (request.source, request.destination)
+        return await self._change(request, (request.source, request.destination), question)
+
+    async def _change(
+        self,
+        request: AdjustRequest | ReallocateRequest,
+        names: Sequence[CounterName],
+        question: Question,
+    ) -> MoneyResult:
+        """Asks the ledger first, which also tells whether it answers at all; then makes the change."""
         if (row := await self._past.find(request)) is not None:
             return await self._past.told(request.organization, row, names, replayed=True)
         found, answer = await self._counters.ask(request.organization, names, request.amounts, question)
