@@ -1,4 +1,4 @@
-"""What the rounds of a run come to: medians, and ratios to the trivial handler."""
+"""What the rounds of a run come to: medians, and ratios to the trivial handler and to one budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from statistics import median
 from rich import box
 from rich.table import Table
 
-from benchmarks.rounds import Cycle, Kind, Round
+from benchmarks.rounds import SCENES, Cycle, Kind, Round
+
+MANY_LIMITS_RATIO_MAX = 2.0
+"""The target: how much longer than under one budget an Authorize may wait under many limits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,40 +20,48 @@ class Figures:
     """One kind of call. A ratio is the median of the cycles' own ratios, so that a slow second does not
     count.
 
-    `per_second` and the CPU figures come from many calls in flight, the waits from one. CPU is in
-    microseconds a call: the server's, and that of Valkey and PostgreSQL; `None` where it is not known.
+    `per_second` and the CPU figures come from many calls in flight, the waits from one; scenes have waits
+    alone. CPU is in microseconds a call: the server's, and that of Valkey and PostgreSQL; `None` where it is
+    not known. `wait_p50_to_one_budget` is for the scenes that are compared with one budget,
+    `wait_p50_to_one_budget_max` its target, if it has one.
     """
 
     kind: Kind
     calls: int
-    per_second: float
-    per_second_ratio: float
+    per_second: float | None
+    per_second_ratio: float | None
     server_cpu_us: float | None
     server_cpu_ratio: float | None
     stores_cpu_us: float | None
     wait_p50_ms: float
     wait_p50_ratio: float
     wait_p99_ms: float
+    wait_p50_to_one_budget: float | None
+    wait_p50_to_one_budget_max: float | None
 
 
 def figures(busy: Sequence[Cycle], alone: Sequence[Cycle]) -> list[Figures]:
-    """`busy`: cycles with many calls in flight; `alone`: with one."""
+    """`busy`: cycles with many calls in flight, without the scenes; `alone`: with one."""
     return [_figures(kind, busy, alone) for kind in Kind]
 
 
 def _figures(kind: Kind, busy: Sequence[Cycle], alone: Sequence[Cycle]) -> Figures:
     waits_s = sorted(wait for cycle in alone for wait in cycle[kind].run.waits_s)
+    of_kind = [cycle for cycle in busy if kind in cycle]
+    compared = kind in SCENES and kind is not Kind.ONE_BUDGET
     return Figures(
         kind=kind,
-        calls=sum(len(cycle[kind].run.waits_s) for cycle in (*busy, *alone)),
-        per_second=median(_rate(cycle[kind]) for cycle in busy),
-        per_second_ratio=_ratio(kind, busy, _rate) or 0.0,
-        server_cpu_us=_median(_server_cpu_us(cycle[kind]) for cycle in busy),
-        server_cpu_ratio=_ratio(kind, busy, _server_cpu_us),
-        stores_cpu_us=_median(_stores_cpu_us(cycle[kind]) for cycle in busy),
+        calls=sum(len(cycle[kind].run.waits_s) for cycle in (*of_kind, *alone)),
+        per_second=_median(_rate(cycle[kind]) for cycle in of_kind),
+        per_second_ratio=_ratio(kind, of_kind, _rate),
+        server_cpu_us=_median(_server_cpu_us(cycle[kind]) for cycle in of_kind),
+        server_cpu_ratio=_ratio(kind, of_kind, _server_cpu_us),
+        stores_cpu_us=_median(_stores_cpu_us(cycle[kind]) for cycle in of_kind),
         wait_p50_ms=median(waits_s) * 1e3,
         wait_p50_ratio=_ratio(kind, alone, _wait_p50_s) or 0.0,
         wait_p99_ms=waits_s[len(waits_s) * 99 // 100] * 1e3,
+        wait_p50_to_one_budget=_ratio(kind, alone, _wait_p50_s, to=Kind.ONE_BUDGET) if compared else None,
+        wait_p50_to_one_budget_max=MANY_LIMITS_RATIO_MAX if kind is Kind.MANY_LIMITS else None,
     )
 
 
@@ -79,11 +90,13 @@ def _median(values: Iterable[float | None]) -> float | None:
     return median(known) if known else None
 
 
-def _ratio(kind: Kind, cycles: Sequence[Cycle], figure: Callable[[Round], float | None]) -> float | None:
+def _ratio(
+    kind: Kind, cycles: Sequence[Cycle], figure: Callable[[Round], float | None], to: Kind = Kind.TRIVIAL
+) -> float | None:
     ratios = []
     for cycle in cycles:
-        own, trivial = figure(cycle[kind]), figure(cycle[Kind.TRIVIAL])
-        ratios.append(own / trivial if own is not None and trivial else None)
+        own, other = figure(cycle[kind]), figure(cycle[to])
+        ratios.append(own / other if own is not None and other else None)
     return _median(ratios)
 
 
@@ -101,8 +114,8 @@ def table(results: Sequence[Figures], in_flight: int) -> Table:
     for each in results:
         found.add_row(
             each.kind.value,
-            f"{each.per_second:,.0f}",
-            f"{each.per_second_ratio:.2f}",
+            _number(each.per_second, 0),
+            _number(each.per_second_ratio, 2),
             _number(each.server_cpu_us, 0),
             _number(each.server_cpu_ratio, 2),
             _number(each.stores_cpu_us, 0),
@@ -112,6 +125,16 @@ def table(results: Sequence[Figures], in_flight: int) -> Table:
             f"{each.calls:,}",
         )
     return found
+
+
+def verdict(results: Sequence[Figures]) -> str:
+    """How the scenes compare, in one line for people."""
+    ratios = {each.kind: each.wait_p50_to_one_budget for each in results}
+    many, diverted = ratios[Kind.MANY_LIMITS], ratios[Kind.DIVERTED]
+    return (
+        f"p50 ÷ one budget, 1 in flight: many limits {_number(many, 2)} (target: at most "
+        f"{MANY_LIMITS_RATIO_MAX:g}), diverted {_number(diverted, 2)}"
+    )
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -24,10 +24,10 @@ import uvloop
 from rich.console import Console
 
 from benchmarks import scenario
-from benchmarks.figures import Figures, figures, table
+from benchmarks.figures import Figures, figures, table, verdict
 from benchmarks.load import connected
 from benchmarks.processes import Running, StartFailed, running
-from benchmarks.rounds import Cycle, Pids, Rounds
+from benchmarks.rounds import SCENES, Cycle, Pids, Rounds
 from quota.client import connect
 from quota_service.embedded import EmbeddedStores
 from quota_service.stores.postgres.migrate import migrate
@@ -36,7 +36,8 @@ CYCLES = 5
 WARM_UP_S = 0.3
 BUSY_S = 0.7
 ALONE_S = 0.2
-TIME_LIMIT_S = 60
+SCENE_S = 0.3
+TIME_LIMIT_S = 90
 WIDTH_WITHOUT_TERMINAL = 140
 
 
@@ -72,6 +73,7 @@ def main(as_json: bool, in_flight: int, connections: int) -> None:
     else:
         console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
         console.print(table(results, in_flight))
+        console.print(verdict(results), highlight=False)
 
 
 async def _bounded(in_flight: int, connections: int) -> list[Figures]:
@@ -86,10 +88,12 @@ async def _measure(machine: Machine, in_flight: int, connections: int) -> list[F
     ):
         rounds = Rounds(service, trivial, machine.pids, machine.trivial.pid)
         _sound(await rounds.cycle(in_flight=in_flight, seconds=WARM_UP_S))
+        _sound(await rounds.scenes(seconds=WARM_UP_S))
         busy, alone = [], []
         for _ in range(CYCLES):
             busy.append(_sound(await rounds.cycle(in_flight=in_flight, seconds=BUSY_S)))
-            alone.append(_sound(await rounds.cycle(in_flight=1, seconds=ALONE_S)))
+            own = _sound(await rounds.cycle(in_flight=1, seconds=ALONE_S))
+            alone.append({**own, **_sound(await rounds.scenes(seconds=SCENE_S))})
     return figures(busy, alone)
 
 
@@ -121,12 +125,14 @@ async def _machine() -> AsyncIterator[Machine]:
 
 
 async def _first_answer(service: Running) -> str:
-    """Seeds the organization and makes one call, whose answer the trivial server is to give to all calls."""
+    """Seeds the organizations and makes one call, whose answer the trivial server is to give to all calls."""
     async with connect(service.address) as connection:
-        await scenario.seed(connection)
+        for scene in (scenario.NESTED, *SCENES.values()):
+            await scenario.seed(connection, scene)
     async with connected(service.address, 1) as target:
-        answer = await target.method(scenario.AUTHORIZE)(next(scenario.authorize_requests()))
-    scenario.granted(answer)
+        request = next(scenario.authorize_requests(scenario.NESTED))
+        answer = await target.method(scenario.AUTHORIZE)(request)
+    scenario.granted(answer, scenario.NESTED)
     return base64.b64encode(answer).decode()
 
 

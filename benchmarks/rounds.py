@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from benchmarks import scenario
@@ -23,6 +24,17 @@ class Kind(StrEnum):
     AUTHORIZE = "Authorize"
     COMMIT = "Commit"
     PAIR = "Authorize + Commit"
+    ONE_BUDGET = "one budget"
+    MANY_LIMITS = "many limits"
+    DIVERTED = "diverted"
+
+
+SCENES = {
+    Kind.ONE_BUDGET: scenario.ONE_BUDGET,
+    Kind.MANY_LIMITS: scenario.MANY_LIMITS,
+    Kind.DIVERTED: scenario.DIVERTED,
+}
+"""Authorizes that are compared with each other, with one call in flight."""
 
 
 class Pids(NamedTuple):
@@ -53,17 +65,20 @@ class Rounds:
         self._trivial = trivial.method(METHOD)
         self._pids = pids
         self._trivial_pid = trivial_pid
-        self._requests = scenario.authorize_requests()
+        self._requests = scenario.authorize_requests(scenario.NESTED)
+        self._scenes = {kind: (scene, scenario.authorize_requests(scene)) for kind, scene in SCENES.items()}
 
     async def cycle(self, *, in_flight: int, seconds: float) -> Cycle:
-        """One round of each kind. The Commits are those of what the Authorizes before them were granted."""
+        """One round of each kind but the scenes. The Commits are those of what the Authorizes before them
+        were granted.
+        """
 
         async def measure(call: Call, requests: Iterator[bytes], pids: Pids = self._pids) -> Round:
             return await _measured(call, requests, pids, in_flight, seconds)
 
         trivial = await measure(self._trivial, self._requests, Pids(self._trivial_pid, ()))
         authorized = await measure(self._authorize, self._requests)
-        names = _checked(authorized, scenario.granted)
+        names = _checked(authorized, _granted)
         committed = await measure(self._commit, map(scenario.commit_request, names))
         _checked(committed, scenario.in_ledger)
         paired = await measure(self._pair, self._requests)
@@ -75,9 +90,21 @@ class Rounds:
             Kind.PAIR: paired,
         }
 
+    async def scenes(self, *, seconds: float) -> Cycle:
+        """One round of each scene, with one call in flight."""
+        found = {}
+        for kind, (scene, requests) in self._scenes.items():
+            found[kind] = await _measured(self._authorize, requests, self._pids, 1, seconds)
+            _checked(found[kind], partial(scenario.granted, scene=scene))
+        return found
+
     async def _pair(self, request: bytes) -> bytes:
-        reservation = scenario.granted(await self._authorize(request))
+        reservation = _granted(await self._authorize(request))
         return await self._commit(scenario.commit_request(reservation))
+
+
+def _granted(answer: bytes) -> str:
+    return scenario.granted(answer, scenario.NESTED)
 
 
 async def _measured(
