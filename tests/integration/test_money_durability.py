@@ -163,3 +163,23 @@ async def test_what_a_dead_replica_changed_is_written_by_another(
     assert (limit_changes(entry), entry.reason) == ([("a", "", Amount(7))], "the last one")
     error = await refusal(acme.budgets.AdjustBudget(adjust_request("a", cost(7))))
     assert answer(error) == ("ALREADY_EXISTS", "IDEMPOTENCY_CONFLICT")
+
+
+@pytest.mark.parametrize("kinds", [(None, IN_2100_S), (IN_2100_S, None)], ids=["window first", "date first"])
+async def test_one_request_id_never_makes_a_change_of_each_kind(
+    acme: Client, other: Client, postgres_url: str, stores: Stores, kinds: tuple[int | None, int | None]
+) -> None:
+    """Those of the live window are on their way to the ledger while those until a date are made in it."""
+    first, second = (adjust_request("a", cost(1), until_s=until_s) for until_s in kinds)
+    async with ledger_at_a_standstill(postgres_url):
+        under_way = asyncio.ensure_future(acme.budgets.AdjustBudget(first))
+        async with asyncio.timeout(4):
+            while True:
+                if await stores.keys("record/adj/r"):
+                    break
+                await asyncio.sleep(0.01)
+        error = await refusal(other.budgets.AdjustBudget(second, timeout=4))
+        assert answer(error) == ("ALREADY_EXISTS", "IDEMPOTENCY_CONFLICT")
+
+    assert (await under_way).statuses[0].limit == 10_001
+    assert len(await entries(acme, 1)) == 1
