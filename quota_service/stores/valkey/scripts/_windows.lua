@@ -8,6 +8,12 @@ local function unpack_window(raw)
   return raw and cmsgpack.unpack(raw) or empty_window()
 end
 
+-- A window, and as it is kept (false: it is not).
+local function read_window(key)
+  local raw = redis.call('GET', key)
+  return unpack_window(raw), raw
+end
+
 -- Whether nothing counts in a window: its value is then none of those that a tag may have.
 local function is_unused(window)
   return is_nothing(window[1]) and is_nothing(window[2]) and window[3] == 0 and is_nothing(window[5])
@@ -44,16 +50,14 @@ local function count_value(place, window)
   end
 end
 
--- Writes a window; a counter without anything disappears, so that unused values cost nothing.
+-- Writes a window and returns it packed; a counter without anything disappears, so that unused values cost nothing.
 local function write_window(place, window, existed)
   local end_ms, key = place[1], place[2]
+  local packed = cmsgpack.pack(window)
   count_value(place, window)
   if is_empty(window) then
     redis.call('DEL', key)
-    return
-  end
-  local packed = cmsgpack.pack(window)
-  if existed then
+  elseif existed then
     redis.call('SET', key, packed, 'KEEPTTL')
     -- The window's end may have been put off since the counter was made; a hold of the earlier end does not bring it back.
     if end_ms == 0 then
@@ -66,6 +70,7 @@ local function write_window(place, window, existed)
   else
     redis.call('SET', key, packed, 'PXAT', forget_ms(place))
   end
+  return packed
 end
 
 -- Adds to every window of a hold that is still kept. Returns the packed windows after, false for those that are not there.
@@ -80,8 +85,7 @@ local function move(places, now, spent, held, holds, overrun)
       window[2] = plus(window[2], held, 1)
       window[3] = window[3] + holds
       window[4] = plus(window[4], overrun, 1)
-      write_window(place, window, raw)
-      after[i] = cmsgpack.pack(window)
+      after[i] = write_window(place, window, raw)
     end
   end
   return after

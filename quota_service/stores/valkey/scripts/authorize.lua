@@ -33,6 +33,18 @@ end
 
 if intent == 'refused' then return {CODE.REFUSED, now} end
 
+-- Windows and gauges by key, each read once: alternatives share most of theirs.
+local read = {}
+
+local function once(key, reader)
+  local found = read[key]
+  if not found then
+    found = {reader(key)}
+    read[key] = found
+  end
+  return found[1], found[2]
+end
+
 -- Reads an alternative and weighs it: `grant` is the largest that fits, or nil.
 local function weigh(first)
   local offer = {
@@ -42,8 +54,7 @@ local function weigh(first)
   local most = offer.demand[2]
   for i, term in ipairs(offer.terms) do
     local place = offer.places[i]
-    local raw = redis.call('GET', place[2])
-    local window = unpack_window(raw)
+    local window, raw = once(place[2], read_window)
     offer.raw[i], offer.windows[i] = raw, window
     if is_unopened(place, window) then offer.unopened = true end
     if term[3] then most = math.min(most, tokens_in_window(window, term, offer.demand)) end
@@ -52,7 +63,7 @@ local function weigh(first)
     end
   end
   for i, rate in ipairs(offer.rates) do
-    offer.gauges[i], offer.raw_gauges[i] = read_gauge(rate[1])
+    offer.gauges[i], offer.raw_gauges[i] = once(rate[1], read_gauge)
     most = math.min(most, tokens_in(room_of(rate, offer.gauges[i], now), offer.demand, rate[2]))
     if is_full(rate, offer.gauges[i], now) then offer.full[#offer.full + 1] = #offer.terms + i - 1 end
   end
@@ -91,8 +102,7 @@ for i, window in ipairs(chosen.windows) do
   if not term[3] then count_blocked(window, short_meters(window, demand, term), demand) end
   window[2] = plus(window[2], demand, 1)
   window[3] = window[3] + 1
-  write_window(chosen.places[i], window, chosen.raw[i])
-  after[i] = cmsgpack.pack(window)
+  after[i] = write_window(chosen.places[i], window, chosen.raw[i])
 end
 for i, rate in ipairs(chosen.rates) do
   take(hold.marks, rate, chosen.gauges[i], demand[rate[2]], now)
