@@ -33,10 +33,11 @@ class ValkeyHoldStore:
 
     async def authorize(self, command: commands.Authorize) -> commands.AuthorizeAnswer:
         draft, organization = command.alternatives[0].hold, command.basis.organization
-        keys = [
+        own_keys = (
             self._keys.idempotency(organization, draft.idempotency_key),
             self._keys.hold(organization, draft.reservation),
-        ]
+        )
+        keys = dict.fromkeys(own_keys)  # each once: alternatives share most of theirs
         arguments: list[str | bytes | int] = [
             *replies.basis(command.basis),
             "refused" if command.refused else "dry" if command.dry_run else "hold",
@@ -45,7 +46,7 @@ class ValkeyHoldStore:
         ]
         for alternative in () if command.refused else command.alternatives:
             encoded = terms.encode_terms(self._keys, organization, alternative.terms)
-            keys += encoded.keys
+            keys |= dict.fromkeys(encoded.keys)
             arguments += terms.encode_alternative(encoded, alternative)
         reply = await self._run(organization, scripts.AUTHORIZE, tuple(keys), tuple(arguments))
         return authorized(command, reply)
