@@ -107,7 +107,7 @@ def _print_decision(answer: quota_pb2.AuthorizeResponse, zones: tables.Zones) ->
     for warning in answer.warnings:
         click.echo(f"  warning: {warning.message}")
     if answer.HasField("retry_after"):
-        click.echo(f"  try again in {tables.duration_in_words(answer.retry_after.ToSeconds())}")
+        click.echo(f"  try again in {tables.wait_in_words(answer.retry_after)}")
     if answer.budgets:
         output.print_table(tables.status_table(answer.budgets, zones))
 

@@ -6,6 +6,7 @@ import zoneinfo
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.table import Table
 from rich.text import Text
@@ -45,11 +46,21 @@ def in_words(moment: Timestamp, now: datetime) -> str:
 
 
 def duration_in_words(seconds: int) -> str:
-    """A duration in the largest unit of which there are at least two."""
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}"
-    return f"{max(seconds, 1)} s"
+    """A duration in the largest unit of which there are at least two, rounded down."""
+    length, unit = _unit(seconds)
+    return f"{max(seconds // length, 1)} {unit}"
+
+
+def wait_in_words(wait: Duration) -> str:
+    """How long to wait, rounded up: who waits so long does not ask too early."""
+    seconds = -(-wait.ToMilliseconds() // 1_000)
+    length, unit = _unit(seconds)
+    return f"{max(-(-seconds // length), 1)} {unit}"
+
+
+def _unit(seconds: int) -> tuple[int, str]:
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"))
+    return next((each for each in units if seconds >= 2 * each[0]), (1, "s"))
 
 
 def bar(status: types_pb2.BudgetStatus) -> Text:
@@ -110,11 +121,15 @@ def would_have_blocked(statuses: Iterable[types_pb2.BudgetStatus]) -> list[str]:
     """What MONITOR and SOFT budgets would have blocked, in sentences."""
     return [
         f"{output.short_id(status.source)} ({MODES.get(status.mode, '')}) would have blocked "
-        f"{status.would_have_blocked_requests:,} requests, "
+        f"{status.would_have_blocked_requests:,} request{_plural(status.would_have_blocked_requests)}, "
         f"{amount_of(METERS.get(status.meter, ''), status.would_have_blocked)}"
         for status in statuses
         if status.would_have_blocked_requests
     ]
+
+
+def _plural(number: int) -> str:
+    return "" if number == 1 else "s"
 
 
 def amounts_text(amounts: types_pb2.Amounts) -> str:

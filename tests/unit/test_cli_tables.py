@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from quota.v1 import types_pb2
@@ -64,6 +65,8 @@ def test_what_would_have_been_blocked_is_a_sentence() -> None:
     assert tables.would_have_blocked([watched, status()]) == [
         "engineering (hard) would have blocked 2 requests, $3.00"
     ]
+    once = status(would_have_blocked_requests=1, would_have_blocked=10_000)
+    assert tables.would_have_blocked([once]) == ["engineering (hard) would have blocked 1 request, $0.01"]
 
 
 @pytest.mark.parametrize(
@@ -79,3 +82,12 @@ def test_a_subject_is_told_in_one_line() -> None:
     assert tables.subject_text(subject) == "team sales, user mary, tag run 7"
     assert tables.spender_text(subject) == "sales/mary"
     assert tables.subject_text(types_pb2.Subject()) == "nobody in particular"
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"), [(1, "1 s"), (18_400, "19 s"), (121_000, "3 min"), (90_000_001, "26 h")]
+)
+def test_a_wait_is_never_told_shorter_than_it_is(milliseconds: int, expected: str) -> None:
+    wait = Duration()
+    wait.FromMilliseconds(milliseconds)
+    assert tables.wait_in_words(wait) == expected
