@@ -172,10 +172,8 @@ def _answered(request: CommitRequest, hold: Hold) -> tuple[str, str]:
 
 
 def _is_as_held(request: CommitRequest, hold: Hold) -> bool:
-    return _answered(request, hold) in (
-        (hold.provider, hold.model),
-        (hold.provider, hold.requested_model),
-    )
+    """The model that was asked for is not, where another one was granted: it has its own price."""
+    return _answered(request, hold) == (hold.provider, hold.model)
 
 
 def _as_answered(

@@ -65,6 +65,17 @@ async def test_the_first_alternative_that_fits_is_held_at_its_own_price(acme: Cl
     assert await stands(acme, "team") == (0, COST + MINI_COST)
 
 
+async def test_the_asked_model_is_charged_at_its_own_price_where_it_answered_in_spite_of_the_downgrade(
+    acme: Client,
+) -> None:
+    await acme.budget("team", limits=cost(5_000), ladder=[step(90, downgrade=MINI), step(100, block={})])
+    answer = await authorized(acme)
+    assert answer.reservation.downgraded
+    settled = await committed(acme, answer.reservation.name, 1_000, 500, model="gpt-4o")
+    assert amount(settled.charged).cost == COST
+    assert amount(settled.overrun).cost == COST - MINI_COST
+
+
 async def test_an_own_model_at_price_0_goes_on_when_the_money_is_used_up(acme: Client) -> None:
     await acme.budget("team", limits=cost(COST), ladder=[step(100, downgrade=FREE), step(120, block={})])
     await committed(acme, await held(acme, "a"), 1_000, 500)
