@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from quota_service.domain import ratelimit
-from quota_service.domain.amounts import REQUEST_COST_MICROS_MAX, Amounts, Limits, Meter
+from quota_service.domain.amounts import METERS, REQUEST_COST_MICROS_MAX, Amounts, Limits, Meter
 from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Alternative, Counters, Term, Terms
 from quota_service.domain.pricing import PICO_PER_MICRO, Usage, cost_pico
@@ -88,11 +88,13 @@ def output_prices(hold: Hold) -> tuple[int, int]:
 
 def short_meters(counters: Counters, demand: Amounts, ceilings: Limits) -> tuple[Meter, ...]:
     """The meters in which the demand does not fit under the ceilings."""
+    meters = zip(METERS, counters.spent, counters.held, demand, ceilings, strict=True)
     return tuple(
-        meter
-        for meter in Meter
-        if (ceiling := ceilings[meter]) is not None
-        and counters.spent[meter] + counters.held[meter] + demand[meter] > ceiling
+        [
+            meter
+            for meter, spent, held, needed, ceiling in meters
+            if ceiling is not None and spent + held + needed > ceiling
+        ]
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, assert_never
 
-from quota_service.domain.amounts import Amounts, Limits, Meter
+from quota_service.domain.amounts import METERS, Amounts, Limits, Meter
 from quota_service.domain.budget import Block, Budget, Downgrade, LadderStep, Mode, Notify, Restrict
 
 
@@ -101,7 +101,7 @@ def reached_in(at_percent: int, limits: Limits, spent: Amounts) -> Meter | None:
     """The first meter whose spending has reached the percentage. A limit of 0 is reached by the first
     spending, not by none.
     """
-    for meter in Meter:
+    for meter in METERS:
         limit = limits[meter]
         if limit is not None and spent[meter] > 0 and spent[meter] * 100 >= limit * at_percent:
             return meter
