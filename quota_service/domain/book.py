@@ -260,22 +260,21 @@ class Book:
     def _apply(self, move: Move, now_ms: int) -> None:
         self.holds[move.hold.reservation] = move.hold
         windows.move(self.windows, move.hold.windows, move, now_ms)
-        for mark in self.marks.get(move.hold.reservation, ()):
-            unused, overrun = move.returned[mark.term.meter], move.overrun[mark.term.meter]
-            if unused or overrun:
-                gauge = self.gauges.get(mark.term.key, Gauge())
-                self.gauges[mark.term.key] = ratelimit.settled(mark, gauge, unused, overrun, now_ms)
+        marks = self.marks.get(move.hold.reservation, ())
+        # A late Commit uses what returned when the hold ended.
+        again = move.spent.minus(move.overrun) if move.late else NOTHING
+        unused = move.returned.minus(again)
+        self.gauges |= ratelimit.settled(self.gauges, marks, unused, move.overrun, now_ms)
 
     def _take(self, reservation_: str, rates: Iterable[RateTerm], demand: Amounts, now_ms: int) -> None:
-        """Takes a demand from rate limits, and marks what the hold has taken: one mark a gauge."""
-        marks = {mark.term.key: mark for mark in self.marks.get(reservation_, ())}
+        """Takes a demand from rate limits, and marks what the hold has taken."""
+        marks = self.marks.get(reservation_, ())
         for rate in rates:
             amount = demand[rate.meter]
             gauge = ratelimit.taken(rate, self.gauges.get(rate.key, Gauge()), amount, now_ms)
-            before = marks[rate.key].amount if rate.key in marks else 0
             self.gauges[rate.key] = gauge
-            marks[rate.key] = Mark(rate, before + amount, gauge)
-        self.marks[reservation_] = tuple(marks.values())
+            marks = (*ratelimit.drop_drained(marks, rate, now_ms), Mark(rate, amount, gauge))
+        self.marks[reservation_] = marks
 
     def _counters(self, wanted: Iterable[WindowRef]) -> tuple[Counters, ...]:
         return windows.counters(self.windows, wanted)

@@ -7,11 +7,12 @@ in a millisecond.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd
 from typing import NamedTuple
 
-from quota_service.domain.amounts import Meter
+from quota_service.domain.amounts import Amounts, Meter
 from quota_service.domain.scope import Scope
 
 DEBT_MAX = 9_000_000_000_000_000
@@ -72,7 +73,7 @@ class Gauge(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What a hold has taken from a rate limit, and the gauge as it was then: the hold's own."""
+    """What a hold has taken at once from a rate limit, and the gauge as it was then: the hold's own."""
 
     term: RateTerm
     amount: int
@@ -113,14 +114,38 @@ def taken(term: RateTerm, gauge: Gauge, amount: int, now_ms: int) -> Gauge:
     return Gauge(min(DEBT_MAX, debt_at(term, gauge, now_ms) + amount * term.scale), now_ms)
 
 
-def settled(mark: Mark, gauge: Gauge, unused: int, overrun: int, now_ms: int) -> Gauge:
-    """The gauge corrected by what a hold did use: an overrun is taken, what was not used returns as far as
-    time has not given it back already. Only what has not drained of the hold's own gauge can return.
+def drop_drained(marks: Iterable[Mark], term: RateTerm, now_ms: int) -> tuple[Mark, ...]:
+    """The marks without those of the term's gauge of which nothing can return any more."""
+    return tuple(mark for mark in marks if mark.term.key != term.key or debt_at(term, mark.own, now_ms) > 0)
+
+
+def settled(
+    gauges: Mapping[GaugeKey, Gauge], marks: Sequence[Mark], unused: Amounts, overrun: Amounts, now_ms: int
+) -> dict[GaugeKey, Gauge]:
+    """The gauges corrected by what a hold did use: an overrun is taken; what was not used returns, the latest
+    taken first. `unused` is negative where what had returned was used after all: it is taken again.
     """
-    term = mark.term
-    refund = min(min(unused, mark.amount) * term.scale, debt_at(term, mark.own, now_ms))
-    debt = max(0, debt_at(term, gauge, now_ms) - refund)
-    return Gauge(min(DEBT_MAX, debt + overrun * term.scale), now_ms)
+    corrected: dict[GaugeKey, Gauge] = {}
+    left: dict[GaugeKey, int] = {}
+    for mark in reversed(marks):
+        term = mark.term
+        if term.key not in left:
+            left[term.key] = unused[term.meter]
+            gauge = gauges.get(term.key, Gauge())
+            corrected[term.key] = taken(term, gauge, overrun[term.meter], now_ms)
+        part = max(-mark.amount, min(mark.amount, left[term.key]))
+        left[term.key] -= part
+        corrected[term.key] = _returned(mark, corrected[term.key], part, now_ms)
+    return corrected
+
+
+def _returned(mark: Mark, gauge: Gauge, amount: int, now_ms: int) -> Gauge:
+    """The gauge with an amount returned, or taken again, as far as time has not given it back already: only
+    what has not drained of the hold's own gauge counts.
+    """
+    own = debt_at(mark.term, mark.own, now_ms)
+    back = max(-own, min(own, amount * mark.term.scale))
+    return Gauge(min(DEBT_MAX, max(0, gauge.debt - back)), now_ms)
 
 
 def wait_ms(term: RateTerm, gauge: Gauge, amount: int, now_ms: int) -> int | None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quota_service.domain import admission, ratelimit
-from quota_service.domain.amounts import Amounts, Limits, Meter
+from quota_service.domain.amounts import NOTHING, Amounts, Limits, Meter
 from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Counters, Term, Terms
 from quota_service.domain.pricing import Rate
@@ -134,7 +134,8 @@ def test_what_returns_is_never_more_than_was_taken_and_has_not_drained(
     term = ratelimit.term_of(limit, "")
     own = ratelimit.taken(term, Gauge(), amount, NOW_MS)
     later_ms = NOW_MS + pause_ms
-    settled = ratelimit.settled(Mark(term, amount, own), own, unused, 0, later_ms)
+    marks, used = (Mark(term, amount, own),), Amounts(0, unused, unused)
+    settled = ratelimit.settled({term.key: own}, marks, used, NOTHING, later_ms)[term.key]
     untouched = ratelimit.debt_at(term, own, later_ms)
     assert 0 <= settled.debt <= untouched
     assert untouched - settled.debt == min(untouched, min(unused, amount) * term.scale)

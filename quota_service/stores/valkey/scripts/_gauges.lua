@@ -1,5 +1,5 @@
 -- Gauges: where rate limits stand. A gauge is {debt, at}: a debt that drains by `leak` a millisecond, in units of 1/`scale` of a token or
--- request. A rate term is {gauge key, meter, leak, scale, values key | '', each value, burst, max values}, a mark is what a hold has taken:
+-- request. A rate term is {gauge key, meter, leak, scale, values key | '', each value, burst, max values}, a mark is what a hold has taken at once:
 -- {key, meter, leak, scale, values key | '', each value, amount, debt, at}, with the gauge as it was then. Where values are bounded, the values
 -- key is a sorted set of those in use, by when they have drained. All numbers are integers below 2^53; a product above it is far more than any debt.
 
@@ -42,29 +42,35 @@ local function write_gauge(of, debt, now)
   end
 end
 
--- Takes an amount from a gauge, whether it fits or not, and marks it: a hold has one mark a gauge.
+-- Takes an amount from a gauge, whether it fits or not, and marks it. Marks of which nothing can return any more make room.
 local function take(marks, term, gauge, amount, now)
   local debt = math.min(DEBT_MAX, drained(gauge[1], gauge[2], term[3], now) + amount * term[4])
   write_gauge(term, debt, now)
-  for _, mark in ipairs(marks) do
-    if mark[1] == term[1] then
-      mark[7], mark[8], mark[9] = mark[7] + amount, debt, now
-      return
-    end
+  for i = #marks, 1, -1 do
+    local mark = marks[i]
+    if mark[1] == term[1] and drained(mark[8], mark[9], mark[3], now) == 0 then table.remove(marks, i) end
   end
   marks[#marks + 1] = {term[1], term[2], term[3], term[4], term[5], term[6], amount, debt, now}
 end
 
--- Corrects the gauges of a hold: what was not used returns as far as time has not given it back already; what was used above is taken.
-local function settle_gauges(marks, now, returned, overrun)
-  for _, mark in ipairs(marks) do
-    local meter, leak, scale = mark[2], mark[3], mark[4]
-    local unused, over = math.min(returned[meter], mark[7]), overrun[meter]
-    if unused > 0 or over > 0 then
-      local gauge = read_gauge(mark[1])
-      local debt = drained(gauge[1], gauge[2], leak, now)
-      debt = math.max(0, debt - math.min(unused * scale, drained(mark[8], mark[9], leak, now)))
-      write_gauge(mark, math.min(DEBT_MAX, debt + over * scale), now)
+local function between(least, number, most)
+  return math.max(least, math.min(most, number))
+end
+
+-- Corrects the gauges of a hold: what was used above it is taken; what was not used returns, the latest taken first, as far as time has not
+-- given it back already. `unused` is negative where what had returned was used after all: it is taken again, as far as it would still be there.
+local function settle_gauges(marks, now, unused, overrun)
+  local left = {}
+  for i = #marks, 1, -1 do
+    local mark = marks[i]
+    local key, meter, leak, scale = mark[1], mark[2], mark[3], mark[4]
+    local over = left[key] and 0 or overrun[meter]
+    local part = between(-mark[7], left[key] or unused[meter], mark[7])
+    left[key] = (left[key] or unused[meter]) - part
+    if part ~= 0 or over > 0 then
+      local gauge, own = read_gauge(key), drained(mark[8], mark[9], leak, now)
+      local debt = math.min(DEBT_MAX, drained(gauge[1], gauge[2], leak, now) + over * scale)
+      write_gauge(mark, between(0, debt - between(-own, part * scale, own), DEBT_MAX), now)
     end
   end
 end

@@ -65,7 +65,9 @@ else
 end
 write_hold(hold)
 local after = move(hold.windows, now, charged, plus(remaining(hold), before, -1), holds, overrun)
-settle_gauges(hold.marks, now, returned, overrun)
+-- A late Commit uses what returned when the hold ended.
+local again = late and plus(charged, overrun, -1) or nothing()
+settle_gauges(hold.marks, now, plus(returned, again, -1), overrun)
 -- An ended hold may be about to be forgotten. It is needed until the ledger has its settlement, which is when it is forgotten anew.
 if late and keep_open then
   redis.call('PEXPIRE', hold.key, LIFETIME_MS)
