@@ -1,4 +1,5 @@
-"""`make bench-quick`: Authorize and Commit beside a trivial handler, in half a minute.
+"""`make bench-quick`: Authorize and Commit beside a trivial handler, and Authorize under many limits beside
+one budget, in about 40 seconds.
 
     python -m benchmarks.quick [--json]
 
