@@ -30,7 +30,7 @@ from quota_service.domain.admission import count_blocked, short_meters
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.budget import Mode
 from quota_service.domain.commands import Counters, Term
-from quota_service.domain.decision import Caution, Reason, Violation, retry_after_ms
+from quota_service.domain.decision import Caution, Reason, Violation, decisive, retry_after_ms
 from quota_service.domain.errors import (
     AlreadyExists,
     IdempotencyConflict,
@@ -133,7 +133,8 @@ class Authorization:
     ) -> AuthorizeResult:
         moment = intent.moments[0]
         if not request.validate_only:
-            self._alerts.stopped(plans.organization, _stops(intent, answer))
+            passed_over = len(intent.alternatives)
+            self._alerts.stopped(plans.organization, _stops(intent, answer, passed_over))
         result = self._denial(plans, intent, _why(plans, intent, answer), request)
         return replace(result, statuses=statuses(moment.budgets, moment.terms.budgets, answer.counters))
 
@@ -153,7 +154,7 @@ class Authorization:
             organization=plans.organization,
             violations=violations,
             retry_after_ms=retry_after_ms(violations),
-            message=messages.for_person(violations[0], plans.configuration.organization.help_url),
+            message=messages.for_person(decisive(violations), plans.configuration.organization.help_url),
         )
 
     def _granted(
@@ -164,7 +165,7 @@ class Authorization:
         if request.validate_only:
             counters = _as_if_held(terms, counters, answer.hold.held)
         elif answer.passed_over is not None:
-            self._alerts.stopped(plans.organization, _stops(intent, answer.passed_over))
+            self._alerts.stopped(plans.organization, _stops(intent, answer.passed_over, answer.choice))
         return AuthorizeResult(
             organization=plans.organization,
             hold=None if request.validate_only else answer.hold,
@@ -189,17 +190,30 @@ def _why(plans: Plans, intent: Intent, denied: commands.Denied) -> tuple[Violati
     return denials.violations(denied, moment.budgets, moment.terms, _least(intent), rate_limits)
 
 
-def _stops(intent: Intent, denied: commands.Denied) -> list[Stop]:
-    moment, plan = intent.moments[0], intent.asked
-    return denials.stops(
-        denied, moment.budgets, moment.terms, _least(intent), plan.ladder_model, plan.subject
-    )
+def _stops(intent: Intent, denied: commands.Denied, passed_over: int) -> list[Stop]:
+    """The steps that stopped so many alternatives, the asked model first. Where budgets stood is known of the
+    asked model's.
+    """
+    counters = dict(zip(intent.moments[0].windows, denied.counters, strict=True))
+    return [
+        stop
+        for position in range(passed_over)
+        for plan, moment in [(intent.plans[position], intent.moments[position])]
+        for stop in denials.stops(
+            counters,
+            moment.budgets,
+            moment.terms.budgets,
+            _least(intent, position),
+            plan.ladder_model,
+            plan.subject,
+        )
+    ]
 
 
-def _least(intent: Intent) -> Amounts:
-    """The least that the asked model could have been granted with."""
-    asked = intent.alternatives[0]
-    return reservation.grant(asked.hold, asked.least).held
+def _least(intent: Intent, position: int = 0) -> Amounts:
+    """The least that an alternative could have been granted with; the asked model's unless said otherwise."""
+    alternative = intent.alternatives[position]
+    return reservation.grant(alternative.hold, alternative.least).held
 
 
 def _concessions(plans: Plans, intent: Intent, answer: commands.Granted) -> list[Caution]:

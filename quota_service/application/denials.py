@@ -14,6 +14,7 @@ from quota_service.domain.commands import Counters, Denied, Term, Terms
 from quota_service.domain.decision import Caution, Reason, Violation
 from quota_service.domain.ladder import LadderModel, ladder_of, reached, stopping_steps
 from quota_service.domain.ratelimit import RateLimit
+from quota_service.domain.reservation import WindowRef
 from quota_service.domain.subject import Subject
 
 
@@ -134,20 +135,22 @@ def _rate_limited(excess: Excess, limit: RateLimit) -> Violation:
 
 
 def stops(
-    denied: Denied,
+    counters: Mapping[WindowRef, Counters],
     budgets: Sequence[Budget],
-    terms: Terms,
+    terms: Sequence[Term],
     demand: Amounts,
     model: LadderModel,
     subject: Subject,
 ) -> list[Stop]:
-    """The steps of ladders that stopped a request, one a budget."""
+    """The steps of ladders that stopped a model, one a budget, as far as it is known where budgets stand."""
+    known = [(budget, term) for budget, term in zip(budgets, terms, strict=True) if term.window in counters]
+    standing = [counters[term.window] for _, term in known]
     found: dict[int, Stop] = {}
-    for short in shortfalls(terms.budgets, denied.counters, demand, Mode.HARD):
-        budget, counters = budgets[short.position], denied.counters[short.position]
+    for short in shortfalls([term for _, term in known], standing, demand, Mode.HARD):
+        budget, term = known[short.position]
         step = min(stopping_steps(budget, model), key=lambda each: each.at_percent)
-        term = terms.budgets[short.position]
-        found.setdefault(short.position, Stop(budget, term, counters, short.meter, step, subject))
+        state = standing[short.position]
+        found.setdefault(short.position, Stop(budget, term, state, short.meter, step, subject))
     return list(found.values())
 
 

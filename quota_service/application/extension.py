@@ -90,7 +90,8 @@ class Extension:
             now_ms=now_ms,
         ).held
         model = _plan(plans, hold).ladder_model
-        stops = denials.stops(answer, budgets, command.terms, more, model, hold.subject)
+        counters = dict(zip(hold.windows, answer.counters, strict=True))
+        stops = denials.stops(counters, budgets, command.terms.budgets, more, model, hold.subject)
         self._alerts.stopped(organization, stops)
         rate_limits = plans.configuration.rate_limits
         violations = denials.violations(answer, budgets, command.terms, more, rate_limits)

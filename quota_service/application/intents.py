@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import NamedTuple
 
+from quota_service.application import messages
 from quota_service.application.content import content_hash
 from quota_service.application.plans import Moment, Plan, Plans
 from quota_service.application.requests import AuthorizeRequest
@@ -114,7 +115,7 @@ def _violations(plans: Plans, plan: Plan, moment: Moment) -> tuple[Violation, ..
     """The reasons to refuse that do not depend on what has been spent."""
     found = plan.violations
     if moment.card is None:
-        message = f"The catalogue has no price for {plan.facts.provider}/{plan.facts.model}."
+        message = messages.no_price(plan.facts.provider, plan.facts.model)
         found = (*found, Violation(Reason.MODEL_UNKNOWN, message))
     if not found and not moment.budgets and not plans.configuration.organization.allow_unbudgeted:
         found = (

@@ -29,7 +29,13 @@ MESSAGE_LENGTH_MAX = 300
 NAME_LENGTH_MAX = 60
 """Of a budget or a value in a sentence: what matters most, the amounts and the reset, comes behind it."""
 
+MODEL_LENGTH_MAX = 120
+"""Of a model and its provider in a sentence about them."""
+
 MODELS_NAMED_MAX = 3
+
+REASON_LENGTH_MIN = 80
+"""What a help_url must leave of a message for the reason. A longer one is not shown: half of it would not help."""
 
 _TO_DO = {
     Reason.BUDGET_EXHAUSTED: "Ask for a higher limit.",
@@ -118,8 +124,8 @@ def rate_limited(limit: RateLimit, excess: Excess) -> str:
         most = amount(excess.term.burst, meter)
         return f"Rate limit {name} lets {most} pass at once, and this needs {asked}."
     limited = f"{amount(limit.limit, meter)} per {_interval(limit.interval_ms)}"
-    room = amount(excess.room, meter)
-    return f"Rate limit {name} of {limited} has no room for {asked} now, only for {room}."
+    less = f", only for {amount(excess.room, meter)}" if excess.room else ""
+    return f"Rate limit {name} of {limited} has no room for {asked} now{less}."
 
 
 def _interval(milliseconds: int) -> str:
@@ -139,7 +145,13 @@ def model_not_allowed(policy: ModelPolicy, model: Model) -> str:
     allowed = ", ".join((*kinds, *names[:MODELS_NAMED_MAX], *more)) or "no model"
     who = f" for team {policy.team}" if policy.team else ""
     name = f"“{_cut(policy.display_name or policy.id, NAME_LENGTH_MAX)}”{who}"
-    return f"Model {model.provider}/{model.model} is not allowed by policy {name}, which allows {allowed}."
+    asked = _cut(f"{model.provider}/{model.model}", MODEL_LENGTH_MAX)
+    return short(f"Model {asked} is not allowed by policy {name}, which allows {allowed}.")
+
+
+def no_price(provider: str, model: str) -> str:
+    """The catalogue does not price a model."""
+    return f"The catalogue has no price for {_cut(f'{provider}/{model}', MODEL_LENGTH_MAX)}."
 
 
 def over(budget: Budget, term: Term, counters: Counters, meter: Meter) -> str:
@@ -190,8 +202,9 @@ def for_person(violation: Violation, help_url: str) -> str:
     text = violation.message
     if violation.retryable and violation.retry_ms is not None:
         return _closed(text, f"Try again in {wait(violation.retry_ms)}.")
-    to_do = f"See {help_url}" if help_url else _TO_DO.get(violation.reason, "")
-    return _closed(text, to_do)
+    see = f"See {help_url}"
+    is_shown = help_url and len(see) <= MESSAGE_LENGTH_MAX - REASON_LENGTH_MIN
+    return _closed(text, see if is_shown else _TO_DO.get(violation.reason, ""))
 
 
 def _closed(text: str, to_do: str) -> str:

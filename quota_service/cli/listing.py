@@ -168,7 +168,7 @@ def _print_entries(entries: list[report_pb2.LedgerEntry], zone: str, *, more: bo
         table.add_row(
             tables.local_time(entry.create_time, zone, form="%b %d %H:%M:%S"),
             report_pb2.LedgerEntry.Type.Name(entry.type).removeprefix("TYPE_").lower(),
-            tables.spender_text(entry.subject),
+            tables.spender_text(entry.subject) if entry.model else entry.actor,
             f"{entry.provider}/{entry.model}" if entry.model else "",
             f"{entry.usage.input_tokens:,}",
             f"{entry.usage.output_tokens:,}",

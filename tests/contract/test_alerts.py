@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from quota.v1 import alert_pb2 as pb
 from quota.v1 import budget_pb2, types_pb2
-from tests.support.calls import authorized, committed, cost, denied, held, reasons, stands
+from tests.support.calls import authorized, committed, cost, denied, held, model, reasons, stands
 from tests.support.refusals import answer, fields, refusal
 from tests.support.service import ACME, Client
 
@@ -67,6 +67,21 @@ async def test_a_step_that_stops_tells_at_the_first_request_that_it_denies(clien
     assert (alert.spent, alert.held) == await stands(client, "engineering")
     assert (alert.subject.user, alert.subject.team) == ("ada", "engineering")
     assert "stops every request at 100 % of its limit" in alert.message
+
+
+async def test_every_step_that_diverted_a_request_tells(client: Client) -> None:
+    await client.found_acme()
+    await model(client, "llama", input_pico=0, output_pico=0)
+    ladder: list[dict[str, Any]] = [
+        {"at_percent": 80, "downgrade": {"provider": "openai", "model": "gpt-4o-mini"}},
+        {"at_percent": 100, "downgrade": {"provider": "house", "model": "llama"}},
+        {"at_percent": 120, "block": {}},
+    ]
+    await client.budget("engineering", limits=cost(300), ladder=ladder)
+    assert (await authorized(client, "a")).reservation.model == "llama"
+    told = await alerts(client, 2)
+    assert sorted(each.step.at_percent for each in told) == [80, 100]
+    assert {each.step.WhichOneof("action") for each in told} == {"downgrade"}
 
 
 async def test_asking_without_holding_tells_nobody(client: Client) -> None:

@@ -106,15 +106,17 @@ async def test_headroom_is_measured_at_the_limit_with_what_the_window_was_given(
     assert await limits(acme, "half") == [0]
 
 
-@pytest.mark.parametrize("left", [0, -5_000])
-async def test_what_is_not_there_is_not_moved_and_the_error_says_how_much_is(acme: Client, left: int) -> None:
+@pytest.mark.parametrize(("left", "told"), [(0, "$0.00"), (-5_000, "-$0.005")])
+async def test_what_is_not_there_is_not_moved_and_the_error_says_how_much_is(
+    acme: Client, left: int, told: str
+) -> None:
     await held(acme, "a")
     await limit(acme, "support", cost(COST + left))
 
     error = await refusal(acme.budgets.ReallocateBudget(reallocate_request("support", "sales", cost(1))))
 
     assert answer(error) == ("FAILED_PRECONDITION", "HEADROOM_MISSING")
-    assert f"{left:,} micro-USD of 1" in str(error.details())
+    assert f"{told} of $0.000001" in str(error.details())
     assert await both(acme) == [10_000, COST + left]
     await entries(acme, 0, type="TYPE_REALLOCATE")
 

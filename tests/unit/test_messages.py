@@ -12,7 +12,7 @@ from quota_service.domain import ratelimit
 from quota_service.domain.amounts import Amounts, Limits, Meter
 from quota_service.domain.budget import Block, Budget, Downgrade, LadderStep, Mode, Notify, Restrict
 from quota_service.domain.commands import Counters, Denied, Term, Terms
-from quota_service.domain.decision import Reason, Violation
+from quota_service.domain.decision import Reason, Violation, decisive
 from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import Gauge, RateLimit
@@ -126,8 +126,7 @@ GOLDEN = {
     ),
     "requests come too fast": (
         limited(RateLimit(id="rpm", limit=60, burst=10), 10, Amounts(0, 0, 1), "ada"),
-        "Rate limit “rpm” of ada of 60 requests per minute has no room for 1 request now, only for 0 requests. "
-        "Try again in 1 s.",
+        "Rate limit “rpm” of ada of 60 requests per minute has no room for 1 request now. Try again in 1 s.",
     ),
     "tokens come too fast": (
         limited(
@@ -249,3 +248,30 @@ def test_no_message_is_longer_than_300_characters_and_what_to_do_is_never_cut(he
     )
     assert len(message) <= 300
     assert message.endswith(f"See {help_url}" if help_url else "Ask for a higher limit.")
+
+
+def test_a_help_url_that_leaves_no_room_for_the_reason_gives_way_to_what_to_do() -> None:
+    violation = Violation(Reason.BUDGET_EXHAUSTED, "Budget “Sales” has no room. " * 20)
+    message = messages.for_person(violation, "https://" + "x" * 492)
+    assert len(message) == 300
+    assert message.endswith("… Ask for a higher limit.")
+
+
+def test_the_longest_names_of_models_leave_room_for_what_is_said_of_them() -> None:
+    longest = Model(provider="p" * 64, model="m" * 256)
+    policy = ModelPolicy(
+        id="cheap", allowed_tiers=(1,), allowed_models=tuple((str(n) * 64, "m" * 256) for n in range(9))
+    )
+    not_allowed = messages.model_not_allowed(policy, longest)
+    assert len(not_allowed) <= 300
+    assert "is not allowed by policy “cheap”, which allows models of tier 1" in not_allowed
+    assert len(messages.no_price(longest.provider, longest.model)) <= 300
+
+
+def test_what_a_person_is_told_is_about_what_stands_in_the_way_longest() -> None:
+    soon = Violation(Reason.BUDGET_HELD, "soon", retryable=True, retry_ms=5_000)
+    later = Violation(Reason.BUDGET_EXHAUSTED, "at the reset", retry_ms=86_400_000)
+    never = Violation(Reason.TOO_MANY_VALUES, "never")
+    assert decisive((soon, later)) is later
+    assert decisive((soon, later, never, later)) is never
+    assert decisive((later, later._replace(message="as long"))) is later

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from quota_service.application import messages
 from quota_service.application.administration.counters import (
     CounterName,
     Decided,
@@ -18,7 +19,6 @@ from quota_service.application.administration.counters import (
 )
 from quota_service.application.administration.lasting import LastingAdjustments
 from quota_service.application.administration.money_requests import (
-    UNITS,
     AdjustRequest,
     LimitStore,
     MoneyResult,
@@ -160,7 +160,8 @@ class Money:
 def _headroom_missing(source: Found, counters: Counters, amounts: Amounts) -> HeadroomMissing:
     limits = source.term.limits
     missing = [
-        f"{limit_changes.headroom(counters, limits, meter):,} {UNITS[meter]} of {amounts[meter]:,}"
+        f"{messages.amount(limit_changes.headroom(counters, limits, meter), meter)} of "
+        f"{messages.amount(amounts[meter], meter)}"
         for meter in limit_changes.short_meters(counters, limits, amounts)
     ]
     return HeadroomMissing(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from quota_service.application import messages
 from quota_service.application.administration.counters import CounterName, field_of
 from quota_service.application.content import content_hash
 from quota_service.application.ports import Ledger, LedgerRow
@@ -15,8 +16,6 @@ from quota_service.domain.amounts import WINDOW_LIMIT_MAX, Amounts, Meter
 from quota_service.domain.errors import BudgetNotFound, FieldProblem, IdempotencyConflict, InvalidRequest
 from quota_service.domain.ledger import key_of_change
 from quota_service.domain.limit_changes import Adjust, Reallocate
-
-UNITS = {Meter.COST: "micro-USD", Meter.TOKENS: "tokens", Meter.REQUESTS: "requests"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +122,7 @@ def conflict(request_id: str) -> IdempotencyConflict:
 
 def out_of_range(meters: Sequence[Meter]) -> InvalidRequest:
     """A limit would be less than nothing, or more than a limit may be."""
-    return InvalidRequest(
-        *(
-            FieldProblem(
-                field_of(meter), f"would take a window's limit out of 0–{WINDOW_LIMIT_MAX:,} {UNITS[meter]}"
-            )
-            for meter in meters
-        )
+    problems = (
+        f"would take a window's limit out of 0–{messages.amount(WINDOW_LIMIT_MAX, meter)}" for meter in meters
     )
+    return InvalidRequest(*map(FieldProblem, map(field_of, meters), problems))
