@@ -35,7 +35,9 @@ MODEL_LENGTH_MAX = 120
 MODELS_NAMED_MAX = 3
 
 REASON_LENGTH_MIN = 80
-"""What a help_url must leave of a message for the reason. A longer one is not shown: half of it would not help."""
+"""What a help_url must leave of a message for the reason. A longer one is not shown: half of it would be of
+no use.
+"""
 
 _TO_DO = {
     Reason.BUDGET_EXHAUSTED: "Ask for a higher limit.",

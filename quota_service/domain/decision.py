@@ -63,6 +63,11 @@ class Caution(NamedTuple):
     each_value: str = ""
 
 
+def decisive(violations: tuple[Violation, ...]) -> Violation:
+    """The one that stands in the way longest: what a person is told is about it."""
+    return max(violations, key=lambda each: (each.retry_ms is None, each.retry_ms or 0))
+
+
 def retry_after_ms(violations: tuple[Violation, ...]) -> int | None:
     """The longest wait of all violations; `None` where one of them never goes away by waiting."""
     waits = [violation.retry_ms for violation in violations]
