@@ -97,7 +97,9 @@ class Organization(_message.Message):
     unknown_subject: Global___UnknownSubjectPolicy.ValueType
     """What to do with a subject that the directory does not know. Default: deny."""
     help_url: _builtins.str
-    """Where a person who was denied can read on or ask for more, an http or https URL of at most 500 characters; shown in denials. Default: none."""
+    """Where a person who was denied can read on or ask for more, an http or https URL of at most 500 characters; shown in denials where it
+    has at most 216, because a message has 300. Default: none.
+    """
     etag: _builtins.str
     """Version of this resource. Sent with an Update, it must be the current one; empty: not checked."""
     @_builtins.property

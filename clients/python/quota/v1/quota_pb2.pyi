@@ -138,7 +138,7 @@ class AuthorizeResponse(_message.Message):
     granted_output_tokens: _builtins.int
     """Output tokens that the hold covers: cap the call's `max_tokens` at this."""
     message: _builtins.str
-    """One sentence for the person at the other end."""
+    """On a denial, for the person at the other end: what stands in the way longest, and what to do. At most 300 characters."""
     replayed: _builtins.bool
     """This is the answer of an earlier call with the same key."""
     @_builtins.property

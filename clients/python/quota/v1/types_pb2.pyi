@@ -198,7 +198,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_NO_BUDGET: _Reason.ValueType  # 3
     """No budget matches, and the organization refuses unbudgeted requests."""
     REASON_RATE_LIMITED: _Reason.ValueType  # 4
-    """A rate limit does not let it pass now. Retryable after `retry_after`."""
+    """A rate limit does not let it pass now. Retryable after `retry_after`, unless it asks for more than ever passes at once."""
     REASON_MODEL_UNKNOWN: _Reason.ValueType  # 5
     """The catalogue has no price for this provider and model at this time."""
     REASON_MODEL_NOT_ALLOWED: _Reason.ValueType  # 6
@@ -214,7 +214,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_DIMENSION_REQUIRED: _Reason.ValueType  # 11
     """The organization requires a dimension that the request does not have."""
     REASON_TOO_MANY_VALUES: _Reason.ValueType  # 12
-    """A budget with a counter for each value of a tag has reached its declared number of values."""
+    """A budget or rate limit with a counter for each value of a tag has reached its declared number of values."""
     REASON_STORE_UNAVAILABLE: _Reason.ValueType  # 13
     """A store is down and the organization's policy is to deny. Retryable."""
     REASON_SOFT_LIMIT: _Reason.ValueType  # 20
@@ -240,7 +240,7 @@ REASON_BUDGET_HELD: Reason.ValueType  # 2
 REASON_NO_BUDGET: Reason.ValueType  # 3
 """No budget matches, and the organization refuses unbudgeted requests."""
 REASON_RATE_LIMITED: Reason.ValueType  # 4
-"""A rate limit does not let it pass now. Retryable after `retry_after`."""
+"""A rate limit does not let it pass now. Retryable after `retry_after`, unless it asks for more than ever passes at once."""
 REASON_MODEL_UNKNOWN: Reason.ValueType  # 5
 """The catalogue has no price for this provider and model at this time."""
 REASON_MODEL_NOT_ALLOWED: Reason.ValueType  # 6
@@ -256,7 +256,7 @@ REASON_SUBJECT_CONTRADICTORY: Reason.ValueType  # 10
 REASON_DIMENSION_REQUIRED: Reason.ValueType  # 11
 """The organization requires a dimension that the request does not have."""
 REASON_TOO_MANY_VALUES: Reason.ValueType  # 12
-"""A budget with a counter for each value of a tag has reached its declared number of values."""
+"""A budget or rate limit with a counter for each value of a tag has reached its declared number of values."""
 REASON_STORE_UNAVAILABLE: Reason.ValueType  # 13
 """A store is down and the organization's policy is to deny. Retryable."""
 REASON_SOFT_LIMIT: Reason.ValueType  # 20
@@ -444,21 +444,21 @@ class Violation(_message.Message):
     reason: Global___Reason.ValueType
     """Why."""
     source: _builtins.str
-    """Resource name of the budget, or of the subject's part that is at fault; empty where there is none."""
+    """Resource name of the budget, rate limit or model policy, or of the subject's part that is at fault; empty where there is none."""
     each_value: _builtins.str
-    """Value of the budget's `each` dimension, if it has one."""
+    """Value of the budget's or rate limit's `each` dimension, if it has one."""
     meter: Global___Meter.ValueType
     """The meter that did not fit."""
     limit: _builtins.int
-    """The window's limit."""
+    """The window's limit; of a rate limit, what may pass in an interval."""
     ceiling: _builtins.int
-    """The amount at which this model is blocked."""
+    """The amount at which this model is blocked; of a rate limit, its burst."""
     spent: _builtins.int
-    """Spent in this window."""
+    """Spent in this window; of a rate limit, how much of the burst is in use."""
     held: _builtins.int
-    """Held by calls under way."""
+    """Held by calls under way; 0 of a rate limit."""
     requested: _builtins.int
-    """What this request asked for."""
+    """What this request needed: with the least output tokens that were welcome."""
     holds: _builtins.int
     """Number of calls under way that hold something in this window."""
     retryable: _builtins.bool
@@ -467,7 +467,7 @@ class Violation(_message.Message):
     """One sentence for a person."""
     @_builtins.property
     def reset_time(self) -> _timestamp_pb2.Timestamp:
-        """When the window ends; unset for a budget without an end."""
+        """When the window ends; unset for a budget without an end, and for a rate limit."""
 
     def __init__(
         self,
@@ -507,9 +507,9 @@ class Warning(_message.Message):
     reason: Global___Reason.ValueType
     """What it is."""
     source: _builtins.str
-    """Resource name of the budget."""
+    """Resource name of the budget; of a downgrade, of what stood in the asked model's way; empty for a partial grant."""
     each_value: _builtins.str
-    """Value of the budget's `each` dimension, if it has one."""
+    """Value of the `each` dimension of what `source` names, if it has one."""
     message: _builtins.str
     """One sentence for a person."""
     def __init__(
