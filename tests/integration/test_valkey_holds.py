@@ -203,7 +203,7 @@ async def test_counters_that_a_record_opened_count_among_the_values_of_a_tag(
 ) -> None:
     for value in ("a", "b"):
         charged = draft(key_prefix, "", windows=(window(each_value=value),))
-        recorded(await stores.holds.record(record(charged, f"rec/{value}")))
+        recorded(await stores.holds.record(record(charged, f"rec/{value}", max_values=2)))
     third = term(window(each_value="c"), max_values=2)
     answer = await stores.holds.authorize(authorize(draft(key_prefix, "r"), third))
     assert isinstance(answer, Denied)

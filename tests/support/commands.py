@@ -140,14 +140,16 @@ def extend(
     )
 
 
-def record(hold: Hold, key: str, *, content_hash: str = "record", version: int = 1) -> commands.Record:
+def record(
+    hold: Hold, key: str, *, content_hash: str = "record", version: int = 1, max_values: int = 0
+) -> commands.Record:
     """A Record of what the hold would have cost, in the hold's windows."""
     return commands.Record(
         basis=Basis(organization=hold.organization, version=version),
         key=key,
         content_hash=content_hash,
         hold=hold,
-        terms=tuple(term(place) for place in hold.windows),
+        terms=tuple(term(place, max_values=max_values) for place in hold.windows),
         usage=Usage(input_tokens=hold.input_tokens, output_tokens=hold.granted_output_tokens),
         charged=hold.held,
         cost_pico=hold.held.cost_micros * 1_000_000,
