@@ -20,7 +20,7 @@ from quota_service.domain.errors import (
     PriceNotAllowed,
     QuotaError,
 )
-from quota_service.domain.pricing import output_tokens, require_price
+from quota_service.domain.pricing import Model, output_tokens, require_price
 from quota_service.domain.reservation import Hold, demand
 
 
@@ -128,7 +128,7 @@ def _needed(plan: Plan, moment: Moment, request: AuthorizeRequest) -> tuple[Amou
     """What the request may use at most with all its output tokens, or the error that it comes to."""
     if plan.model is None or moment.card is None:
         return NOTHING, None  # which is a violation
-    most = output_tokens(plan.model, request.max_output_tokens)
+    most = _most(plan.model, request)
     try:
         require_price(plan.model, request.own_cost_micros, "estimate.cost_micros")
         return demand(moment.card.rates, request.input_tokens, most, request.own_cost_micros), None
@@ -156,7 +156,7 @@ def _draft(
         input_tokens=request.input_tokens,
         own_cost_micros=request.own_cost_micros,
         windows=moment.windows,
-        granted_output_tokens=output_tokens(plan.model, request.max_output_tokens) if plan.model else 0,
+        granted_output_tokens=_most(plan.model, request) if plan.model else 0,
         held=needed,
     )
 
@@ -164,10 +164,14 @@ def _draft(
 def _diverted(
     plan: Plan, moment: Moment, request: AuthorizeRequest, reservation: str, content: str
 ) -> Alternative | None:
-    """Another model at its own price; `None` where even that would cost more than a request may."""
+    """Another model at its own price; `None` where its answers cannot be as long as is of use, or where even
+    that would cost more than a request may.
+    """
     if plan.model is None or moment.card is None:
         return None
-    most = output_tokens(plan.model, request.max_output_tokens)
+    most = _most(plan.model, request)
+    if most < request.min_output_tokens:
+        return None
     try:
         needed = demand(moment.card.rates, request.input_tokens, most, None)
     except AmountTooLarge:
@@ -190,6 +194,14 @@ def _diverted(
         held=needed,
     )
     return _alternative(hold, moment.terms, request)
+
+
+def _most(model: Model, request: AuthorizeRequest) -> int:
+    """The output tokens to hold at most. The model's default is not below what the caller says is of use."""
+    most = output_tokens(model, request.max_output_tokens)
+    if request.max_output_tokens is not None:
+        return most
+    return max(most, output_tokens(model, request.min_output_tokens))
 
 
 def _alternative(hold: Hold, terms: Terms, request: AuthorizeRequest) -> Alternative:

@@ -193,6 +193,24 @@ async def test_a_diverted_call_may_be_granted_in_part_too(acme: Client) -> None:
     assert warnings(answer) == ["DOWNGRADED", "PARTIAL_GRANT"]
 
 
+async def test_an_alternative_whose_answers_are_too_short_to_be_of_use_is_passed_over(acme: Client) -> None:
+    await model(acme, "brief", input_pico=0, output_pico=0, max_output_tokens=99)
+    brief = {"provider": "house", "model": "brief"}
+    ladder = [step(50, downgrade=brief), step(60, downgrade=FREE), step(100, block={})]
+    await acme.budget("team", limits=cost(4_000), ladder=ladder)
+    assert (await authorized(acme, "a", min_output_tokens=99)).reservation.model == "brief"
+    assert (await authorized(acme, "b", min_output_tokens=100)).reservation.model == "llama"
+
+
+async def test_a_models_default_is_not_below_what_is_of_use(acme: Client) -> None:
+    await model(acme, "terse", default_output_tokens=10, max_output_tokens=1_000)
+    await acme.budget("team", limits=cost(10_000_000))
+    asked: dict[str, Any] = {"provider": "house", "model": "terse", "estimate": estimate(1)}
+    assert (await authorized(acme, "a", **asked)).granted_output_tokens == 10
+    assert (await authorized(acme, "b", min_output_tokens=5, **asked)).granted_output_tokens == 10
+    assert (await authorized(acme, "c", min_output_tokens=20, **asked)).granted_output_tokens == 20
+
+
 async def test_a_teams_own_policy_replaces_the_organizations(acme: Client) -> None:
     await team(acme, "sales")
     await user(acme, "tim", "sales")

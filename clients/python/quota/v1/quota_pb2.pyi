@@ -35,7 +35,9 @@ class Estimate(_message.Message):
     input_tokens: _builtins.int
     """Input tokens, cached ones included."""
     max_output_tokens: _builtins.int
-    """Output tokens, reasoning included. Unset: the model's `default_output_tokens`; 0: no output (embeddings). Clamped to the model's maximum."""
+    """Output tokens, reasoning included. Unset: the model's `default_output_tokens`, or `min_output_tokens` where that is more; 0: no output
+    (embeddings). Clamped to the model's maximum.
+    """
     cost_micros: _builtins.int
     """The caller's own price of the whole call in micro-USD; only for models that the catalogue calls `caller_priced`, and required for those of them
     that have no prices.
@@ -83,7 +85,9 @@ class AuthorizeRequest(_message.Message):
     model: _builtins.str
     """The model to call, as the provider spells it."""
     min_output_tokens: _builtins.int
-    """0: all or nothing. Above 0: a grant of fewer output tokens than asked, down to this number, is welcome."""
+    """0: all or nothing. Above 0: a grant of fewer output tokens than asked, down to this number, is welcome. A model whose maximum is below it is
+    not granted in place of another.
+    """
     validate_only: _builtins.bool
     """Decide and explain, but hold nothing and write nothing."""
     @_builtins.property
