@@ -59,7 +59,7 @@ async def _prepare_one(session: Session, desired: Desired, problems: Problems, *
         desired, state, prune=prune, connection=session.connection, problems=problems
     )
     plan = plan_changes(desired, state, prune=prune)
-    checking.check_messages(plan, problems)
+    await checking.check_changes(plan, state, connection=session.connection, problems=problems)
     return Prepared(state, plan)
 
 

@@ -111,6 +111,59 @@ def test_nothing_is_applied_when_anything_is_wrong(server: Server, tmp_path: Pat
     assert server.quota("diff", "-f", str(ACME)).code == 0
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            "budgets: {trip: {limit: {usd: 1}, period: once, mode: hard, rollover: {max_percent: 50}}}",
+            "budget trip: rollover: does not go with a period that is once",
+        ),
+        (
+            "rate_limits: {odd: {limit: {tokens: 899999999999993}, per: 2678399s}}",
+            "rate limit odd: limit: 899999999999993 in 2678399000 ms cannot be counted exactly",
+        ),
+        (
+            "model_policies: {one: {team: sales, tiers: [1]}, two: {team: sales, tiers: [2]}}",
+            "model policy two: team: team “sales” would have two model policies",
+        ),
+        (
+            """
+model_policies: {one: {team: sales, models: [openai/gpt-4o]}}
+budgets:
+  dear:
+    {scope: {team: sales}, limit: {usd: 1}, period: daily, mode: hard, ladder: [
+      {at: 50, do: downgrade, provider: openai, model: gpt-4o-mini}, {at: 100, do: block}]}
+""",
+            "budget dear: ladder[0].downgrade.model: the model policy “one” does not allow",
+        ),
+        (
+            """
+budgets:
+  one:
+    {scope: {provider: openai, model: gpt-4o}, limit: {usd: 1}, period: daily, mode: hard, ladder: [
+      {at: 50, do: downgrade, provider: openai, model: gpt-4o-mini}, {at: 100, do: block}]}
+  two:
+    {scope: {provider: openai, model: gpt-4o-mini}, limit: {usd: 1}, period: daily, mode: hard, ladder: [
+      {at: 50, do: downgrade, provider: openai, model: gpt-4o}, {at: 100, do: block}]}
+""",
+            "budgets would divert in a circle: openai/gpt-4o → openai/gpt-4o-mini → openai/gpt-4o",
+        ),
+    ],
+    ids=["rollover on once", "inexact rate", "two policies", "diverts to what is forbidden", "circle"],
+)
+def test_nothing_is_applied_of_files_whose_parts_do_not_go_together(
+    server: Server, wrong: str, told: str
+) -> None:
+    before = server.quota("export").out
+    fine = "organization: acme\nusers: {newcomer: {teams: [sales]}}\n"
+
+    refused = server.quota("apply", "-f", "-", stdin=fine + wrong)
+
+    assert (refused.code, "nothing was applied" in refused.err) == (2, True)
+    assert told in refused.err
+    assert server.quota("export").out == before
+
+
 def test_unknown_models_name_the_one_that_was_meant(server: Server, tmp_path: Path) -> None:
     text = "organization: acme\nbudgets:\n  m:\n    scope: {provider: openai, model: gpt-5-mni}\n"
     path = tmp_path / "m.yaml"

@@ -71,5 +71,5 @@ def test_a_ladder_that_the_policy_forbids_is_refused_with_its_place(server: Serv
     )
     refused = server.quota("apply", "-f", "-", stdin=text, organization="limited")
     assert refused.code == 2
-    assert refused.err.startswith("error: <stdin>:11:3: budget b: ")
+    assert "nothing was applied\n  <stdin>:11:3: budget b: ladder[0].downgrade.model: " in refused.err
     assert "the model policy “support-cheap” does not allow “openai/gpt-4o”" in refused.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quota.client import Connection
 from quota_service.cli.failures import CommandError, ExitCode, did_you_mean
-from quota_service.cli.files.changes import Action, Plan
+from quota_service.cli.files.changes import Action, Change, Plan
 from quota_service.cli.files.limits import ANY_MODEL
 from quota_service.cli.files.reading import Place, Problems
 from quota_service.cli.files.server import find_model, list_models
@@ -61,17 +61,29 @@ def _report(reference: Reference, candidates: list[str], problems: Problems) -> 
     )
 
 
-def check_messages(plan: Plan, problems: Problems) -> None:
-    """Checks what will be sent against the rules that the API documents, as the server will."""
-    import protovalidate
+async def check_changes(plan: Plan, state: State, *, connection: Connection, problems: Problems) -> None:
+    """Checks what will be sent against the rules that the API documents, and what it leads to, as the server
+    will.
+    """
+    from quota_service.cli.files.rules import Rules
 
+    rules = Rules(plan, state, connection)
     for change in plan.changes:
         if change.action is Action.DELETED:
             continue
-        for violation in protovalidate.collect_violations(change.resource):
-            place = change.place or Place("", 1, 1)
-            field = _path(violation)
-            problems.add(place, f"{_title(change.key)}: {field}{violation.proto.message}")
+        # What a message must not say at all comes first: the rules go by messages that can be read.
+        wrong = _violations(change) or [
+            f"{fault.field}: {fault.description}" async for fault in rules.faults(change)
+        ]
+        for description in wrong:
+            problems.add(change.place or Place("", 1, 1), f"{_title(change.key)}: {description}")
+
+
+def _violations(change: Change) -> list[str]:
+    import protovalidate
+
+    found = protovalidate.collect_violations(change.resource)
+    return [f"{_path(violation)}{violation.proto.message}" for violation in found]
 
 
 def _path(violation: object) -> str:

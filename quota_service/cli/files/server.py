@@ -133,14 +133,20 @@ def list_models(
 
 async def find_model(connection: Connection, organization: str, provider: str, model: str) -> bool:
     """Whether the catalogue has a model, by its name or an alias."""
+    return await get_model(connection, organization, provider, model) is not None
+
+
+async def get_model(
+    connection: Connection, organization: str, provider: str, model: str
+) -> catalog_pb2.Model | None:
+    """A model of the catalogue, by its name or an alias."""
     request = catalog_pb2.GetModelRequest(organization=organization, provider=provider, model=model)
     try:
-        await connection.call(connection.catalog.GetModel, request)
+        return await connection.call(connection.catalog.GetModel, request)
     except ApiError as error:
         if error.reason in ("RESOURCE_NOT_FOUND", "ORGANIZATION_NOT_FOUND"):
-            return False
+            return None
         raise
-    return True
 
 
 async def make(connection: Connection, organization: str, changes: Sequence[Change]) -> AsyncIterator[Change]:
