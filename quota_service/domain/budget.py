@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from quota_service.domain.amounts import Amounts, Limits
+from quota_service.domain.amounts import NOTHING, Amounts, Limits
 from quota_service.domain.period import Daily, Period
 from quota_service.domain.scope import Scope
 
@@ -143,7 +143,10 @@ def limits_at(budget: Budget, each_value: str, instant_ms: int) -> tuple[Limits,
         for adjustment in budget.adjustments
         if adjustment.each_value == each_value and instant_ms < adjustment.until_ms
     ]
+    # Together, not one after the other: what a cut takes below nothing must not be lost to the next one.
+    change = NOTHING
     for adjustment in adjusted:
-        limits = limits.changed_by(adjustment.amounts)
+        change = change.plus(adjustment.amounts)
+    limits = limits.changed_by(change)
     ends = (*(o.until_ms for o in live if o.until_ms is not None), *(a.until_ms for a in adjusted))
     return limits, min(ends, default=None)

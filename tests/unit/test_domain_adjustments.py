@@ -41,6 +41,16 @@ def test_a_further_adjustment_comes_on_top_of_those_that_are_not_over() -> None:
     assert limits_at(more, "", NOW_MS) == (Limits(98), 2_000)
 
 
+def test_what_a_cut_takes_below_nothing_is_not_lost_to_the_next_adjustment() -> None:
+    """The budget's own limit was lowered after the cut was made."""
+    cut, raised = until(2_000, Amounts(-100)), until(2_000, Amounts(50))
+
+    for adjustments in ((cut, raised), (raised, cut)):
+        budget = Budget(id="b", limits=Limits(60), adjustments=adjustments)
+        assert limits_at(budget, "", NOW_MS) == (Limits(10), 2_000)
+    assert limits_at(replace(budget, adjustments=(cut,)), "", NOW_MS) == (Limits(0), 2_000)
+
+
 def test_where_something_rolls_over_ended_windows_can_still_be_told() -> None:
     many = tuple(until(number) for number in range(1, NOW_MS + 1))
     budget = Budget(id="b", adjustments=(*many, until(2_000)), rollover=Carry(max_percent=10))
