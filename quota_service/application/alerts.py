@@ -18,11 +18,11 @@ from quota_service.domain import alerting
 from quota_service.domain.alerting import Alert
 from quota_service.domain.amounts import Amounts, Limits, Meter
 from quota_service.domain.budget import Budget, LadderStep, Mode, limits_at
-from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import OrganizationNotFound
 from quota_service.domain.ladder import Reached
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.subject import Subject
+from quota_service.domain.terms import Counters, Term
 
 
 class Stop(NamedTuple):

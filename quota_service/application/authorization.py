@@ -29,7 +29,6 @@ from quota_service.domain import commands, reservation
 from quota_service.domain.admission import count_blocked, short_meters
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Counters, Term
 from quota_service.domain.decision import Caution, Reason, Violation, decisive, retry_after_ms
 from quota_service.domain.errors import (
     AlreadyExists,
@@ -37,6 +36,7 @@ from quota_service.domain.errors import (
     ReservationEnded,
     StoreUnavailable,
 )
+from quota_service.domain.terms import Counters, Term
 
 
 class Authorization:

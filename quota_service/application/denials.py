@@ -10,12 +10,13 @@ from quota_service.application.alerts import Stop
 from quota_service.domain.admission import Excess, Shortfall, excesses, shortfalls
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.budget import Budget, Mode
-from quota_service.domain.commands import Counters, Denied, Term, Terms
+from quota_service.domain.commands import Denied
 from quota_service.domain.decision import Caution, Reason, Violation
 from quota_service.domain.ladder import LadderModel, ladder_of, reached, stopping_steps
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.subject import Subject
+from quota_service.domain.terms import Counters, Term, Terms
 
 
 class Stopped(Protocol):

@@ -13,10 +13,10 @@ from quota_service.application.statuses import ATTEMPTS, Status, Statuses
 from quota_service.application.terms import term_of
 from quota_service.domain.budget import Budget
 from quota_service.domain.caps import Cap, caps, special_values
-from quota_service.domain.commands import Basis, Counters, Term
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.exposure import Exposure, exposure
 from quota_service.domain.reservation import WindowRef
+from quota_service.domain.terms import Basis, Counters, Term
 
 WINDOWS_AT_ONCE = 500
 """How many windows are read in one step: the store does nothing else meanwhile."""

@@ -19,7 +19,6 @@ from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands, reservation
 from quota_service.domain.amounts import UNLIMITED
 from quota_service.domain.budget import Budget, Mode
-from quota_service.domain.commands import Basis, Term, Terms
 from quota_service.domain.errors import (
     AmountTooLarge,
     IdempotencyConflict,
@@ -28,6 +27,7 @@ from quota_service.domain.errors import (
     StoreUnavailable,
 )
 from quota_service.domain.reservation import Hold, State
+from quota_service.domain.terms import Basis, Term, Terms
 
 
 class Extension:

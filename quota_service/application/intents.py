@@ -11,7 +11,6 @@ from quota_service.application.plans import Moment, Plan, Plans
 from quota_service.application.requests import AuthorizeRequest
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING, Amounts
-from quota_service.domain.commands import Alternative, Terms
 from quota_service.domain.decision import Reason, Violation
 from quota_service.domain.errors import (
     AmountTooLarge,
@@ -22,6 +21,7 @@ from quota_service.domain.errors import (
 )
 from quota_service.domain.pricing import Model, output_tokens, require_price
 from quota_service.domain.reservation import Hold, demand
+from quota_service.domain.terms import Alternative, Terms
 
 
 class Intent(NamedTuple):

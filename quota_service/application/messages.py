@@ -18,12 +18,12 @@ from quota_service.domain.budget import (
     Notify,
     Restrict,
 )
-from quota_service.domain.commands import Counters, Term
 from quota_service.domain.decision import Reason, Violation
 from quota_service.domain.model_policy import ANY_MODEL, ModelPolicy
 from quota_service.domain.period import EPOCH
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
+from quota_service.domain.terms import Counters, Term
 
 MESSAGE_LENGTH_MAX = 300
 NAME_LENGTH_MAX = 60

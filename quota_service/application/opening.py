@@ -11,7 +11,7 @@ from quota_service.application.plans import Plans
 from quota_service.application.ports import BalanceStore, Ledger, WindowStore
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.budget import Budget
-from quota_service.domain.commands import Basis, Event, Term
+from quota_service.domain.commands import Event
 from quota_service.domain.ledger import key_of_rollover
 from quota_service.domain.opening import (
     Beginning,
@@ -24,6 +24,7 @@ from quota_service.domain.opening import (
 )
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.rollover import Past, carried_into, remainder_of, window_before, windows_before
+from quota_service.domain.terms import Basis, Term
 from quota_service.domain.windows import OUTLIVE_MS
 
 

@@ -15,7 +15,6 @@ from quota_service.application.ports import ModelAliases
 from quota_service.application.terms import Bounds, facts_of, ladder_model, term_at, term_of
 from quota_service.domain import ladder, ratelimit, scope
 from quota_service.domain.budget import Budget
-from quota_service.domain.commands import Basis, Term, Terms
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.decision import Reason, Violation
 from quota_service.domain.ladder import LadderModel
@@ -25,6 +24,7 @@ from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.scope import Facts
 from quota_service.domain.subject import Subject, SubjectFault, SubjectProblem, complete
+from quota_service.domain.terms import Basis, Term, Terms
 
 PLANS_MAX = 20_000
 """Plans kept per configuration, and terms of holds; beyond it all are forgotten and made anew."""

@@ -18,7 +18,6 @@ from quota_service.application.tracking import Tracked
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands, ledger
 from quota_service.domain.amounts import Amounts
-from quota_service.domain.commands import Basis, Term
 from quota_service.domain.errors import (
     AmountTooLarge,
     FieldProblem,
@@ -32,6 +31,7 @@ from quota_service.domain.errors import (
 from quota_service.domain.pricing import Rate, Usage, charge, cost_pico, require_price
 from quota_service.domain.reservation import Hold, State
 from quota_service.domain.subject import Subject
+from quota_service.domain.terms import Basis, Term
 
 CLOCK_TOLERANCE_MS = 1_000
 """By how much a caller's clock may be ahead of the store's; what is in between is taken as now."""

@@ -26,6 +26,7 @@ from quota_service.domain.errors import (
 )
 from quota_service.domain.pricing import Model, rate_card
 from quota_service.domain.reservation import Hold, State
+from quota_service.domain.terms import Basis
 
 
 class Commits:
@@ -91,7 +92,7 @@ class Commits:
     async def _current(self, organization: str) -> Plans:
         """The newest plans: a price is nothing to be out of date."""
         plans = await self._configurations.get(organization)
-        basis = commands.Basis(organization=organization, version=plans.configuration.version)
+        basis = Basis(organization=organization, version=plans.configuration.version)
         answer = await self._holds.inspect(commands.Inspect(basis=basis))
         if isinstance(answer, commands.Stale):
             return await self._configurations.at_least(organization, answer.version)

@@ -11,16 +11,7 @@ from quota_service.application.plans import Plan, Plans
 from quota_service.application.ports import HoldStore
 from quota_service.application.terms import ladder_model, term_of
 from quota_service.domain.budget import Budget
-from quota_service.domain.commands import (
-    Basis,
-    Counters,
-    Inspect,
-    Inspected,
-    OutsideBasis,
-    Stale,
-    Term,
-    Unopened,
-)
+from quota_service.domain.commands import Inspect, Inspected, OutsideBasis, Stale, Unopened
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import (
     BudgetNotFound,
@@ -32,6 +23,7 @@ from quota_service.domain.errors import (
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.schedule import pause_of, window_of
 from quota_service.domain.subject import Subject, SubjectFault
+from quota_service.domain.terms import Basis, Counters, Term
 
 ATTEMPTS = 5
 """How often a decision is begun anew because the configuration or a window has just changed."""

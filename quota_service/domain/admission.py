@@ -10,10 +10,10 @@ from typing import NamedTuple
 from quota_service.domain import ratelimit
 from quota_service.domain.amounts import METERS, REQUEST_COST_MICROS_MAX, Amounts, Limits, Meter
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Alternative, Counters, Term, Terms
 from quota_service.domain.pricing import PICO_PER_MICRO, Usage, cost_pico
 from quota_service.domain.ratelimit import Gauge, RateTerm
 from quota_service.domain.reservation import Hold
+from quota_service.domain.terms import Alternative, Counters, Term, Terms
 
 
 class Shortfall(NamedTuple):

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 
 from quota_service.domain import admission, commands, ratelimit, reservation, windows
 from quota_service.domain.amounts import NOTHING, Amounts
-from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import AmountTooLarge, IdempotencyConflict
 from quota_service.domain.pricing import charge, cost_pico
 from quota_service.domain.ratelimit import Gauge, GaugeKey, Mark, RateTerm
 from quota_service.domain.reservation import Hold, Move, Settlement, State, WindowRef
+from quota_service.domain.terms import Alternative, Basis, Counters, Term
 from quota_service.domain.windows import Windows
 
 
@@ -54,7 +54,7 @@ class Book:
             denied.append(weighed)
         return replace(denied[0], next_expiry_ms=self._next_expiry())
 
-    def _weigh(self, alternative: commands.Alternative, now_ms: int) -> int | commands.Denied:
+    def _weigh(self, alternative: Alternative, now_ms: int) -> int | commands.Denied:
         """The largest grant of an alternative, or what stands in its way."""
         terms = alternative.terms
         counters = self._counters(term.window for term in terms.budgets)
@@ -220,7 +220,7 @@ class Book:
     # --- parts ---
 
     def _begin(
-        self, basis: commands.Basis, now_ms: int, *, writes: bool = True
+        self, basis: Basis, now_ms: int, *, writes: bool = True
     ) -> commands.Stale | commands.OutsideBasis | None:
         if basis.version < self.version:
             return commands.Stale(now_ms=now_ms, version=self.version)

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from quota_service.domain.amounts import NOTHING, Amounts, Limits
 from quota_service.domain.budget import Budget, Mode, limits_at
-from quota_service.domain.commands import Counters
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.ladder import ceiling_percent
 from quota_service.domain.period import Window
 from quota_service.domain.schedule import window_of
+from quota_service.domain.terms import Counters
 from quota_service.domain.traffic import Traffic, equalities, implied, includes, values
 
 

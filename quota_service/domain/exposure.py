@@ -17,11 +17,11 @@ from typing import NamedTuple, assert_never
 
 from quota_service.domain.budget import Budget, Mode
 from quota_service.domain.caps import Cap, Ceiling, ceiling, is_inside, live_budgets
-from quota_service.domain.commands import Counters
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.ladder import ceiling_percent
 from quota_service.domain.period import Window
 from quota_service.domain.subject import Dimension
+from quota_service.domain.terms import Counters
 from quota_service.domain.traffic import SUBJECT_DIMENSIONS, Traffic, implied, includes, values
 
 Readings = Mapping[str, Mapping[str, Counters]]

@@ -12,16 +12,8 @@ from typing import NamedTuple
 from quota_service.domain import windows
 from quota_service.domain.amounts import WINDOW_LIMIT_MAX, Amounts, Limits, Meter
 from quota_service.domain.book import Book
-from quota_service.domain.commands import (
-    Basis,
-    Conflict,
-    Counters,
-    Event,
-    OutsideBasis,
-    Stale,
-    Term,
-    Unopened,
-)
+from quota_service.domain.commands import Conflict, Event, OutsideBasis, Stale, Unopened
+from quota_service.domain.terms import Basis, Counters, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

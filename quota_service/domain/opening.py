@@ -12,9 +12,10 @@ from typing import NamedTuple
 from quota_service.domain import windows
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.book import Book
-from quota_service.domain.commands import Basis, Counters, Event, OutsideBasis, Stale, Term
+from quota_service.domain.commands import Event, OutsideBasis, Stale
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.rollover import Remainder
+from quota_service.domain.terms import Basis, Counters, Term
 
 
 class FromLedger(NamedTuple):

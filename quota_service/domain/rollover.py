@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from quota_service.domain.amounts import NOTHING, Amounts, Limits
 from quota_service.domain.budget import Budget, limits_at
-from quota_service.domain.commands import Counters
 from quota_service.domain.period import Window
 from quota_service.domain.schedule import window_of
+from quota_service.domain.terms import Counters
 
 SILENT_WINDOWS_MAX = 400
 """Through how many windows without any spend what is left is carried."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from quota_service.domain import admission
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Counters, Term
 from quota_service.domain.reservation import Move, WindowRef
+from quota_service.domain.terms import Counters, Term
 
 OUTLIVE_MS = 48 * 3_600_000
 """How long a window is kept after its end; a charge to it that comes later is the ledger's alone."""

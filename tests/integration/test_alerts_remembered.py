@@ -17,11 +17,11 @@ from quota_service.application.ports import WindowBalance
 from quota_service.domain.alerting import Alert
 from quota_service.domain.amounts import NOTHING, Amounts, Limits, Meter
 from quota_service.domain.budget import Block, Budget, EachOverride, LadderStep, Mode, Restrict
-from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.period import Monthly
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.subject import Subject
+from quota_service.domain.terms import Counters, Term
 from quota_service.stores.postgres.alerts import PostgresAlerts
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from quota_service.stores.prices import GenaiAliases

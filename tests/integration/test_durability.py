@@ -11,9 +11,9 @@ import asyncpg
 
 from quota.v1 import quota_pb2, report_pb2, types_pb2
 from quota_service.domain import commands
-from quota_service.domain.commands import Basis
 from quota_service.domain.pricing import Usage
 from quota_service.domain.reservation import Hold
+from quota_service.domain.terms import Basis
 from tests.support import stores, valkey
 from tests.support.calls import cost
 from tests.support.commands import alternative

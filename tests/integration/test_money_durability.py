@@ -11,10 +11,10 @@ import asyncpg
 import pytest
 
 from quota_service.domain.amounts import Amounts, Limits
-from quota_service.domain.commands import Basis
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.limit_changes import Adjust, Changed
 from quota_service.domain.reservation import WindowRef
+from quota_service.domain.terms import Basis
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.limits import ValkeyLimitStore
 from quota_service.stores.valkey.runner import Runner

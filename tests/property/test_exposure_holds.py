@@ -20,7 +20,6 @@ from quota_service.domain.budget import (
     limits_at,
 )
 from quota_service.domain.caps import caps
-from quota_service.domain.commands import Counters
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.exposure import exposure
 from quota_service.domain.ladder import LadderModel, block_percent
@@ -40,6 +39,7 @@ from quota_service.domain.subject import (
     User,
     complete,
 )
+from quota_service.domain.terms import Counters
 
 NOW_MS = 1_796_126_400_000  # 2026-12-01T12:00:00Z
 LATER_MS = NOW_MS + 6 * 3_600_000  # the same windows still run

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from quota_service.domain import admission, ratelimit
 from quota_service.domain.amounts import NOTHING, Amounts, Limits, Meter
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Counters, Term, Terms
 from quota_service.domain.pricing import Rate
 from quota_service.domain.ratelimit import Gauge, Mark, RateLimit
 from quota_service.domain.reservation import demand, grant
+from quota_service.domain.terms import Counters, Term, Terms
 from tests.support.commands import alternative, draft, window
 
 MOST = 60

@@ -13,7 +13,6 @@ from hypothesis.strategies import SearchStrategy
 
 from quota_service.domain.amounts import NOTHING, WINDOW_LIMIT_MAX, Amounts, Limits, Meter
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Basis, Term
 from quota_service.domain.ledger import EntryType, key_of_change
 from quota_service.domain.limit_changes import (
     Adjust,
@@ -24,6 +23,7 @@ from quota_service.domain.limit_changes import (
     Short,
     headroom,
 )
+from quota_service.domain.terms import Basis, Term
 from tests.property.test_scripts_agree import EXAMPLES, PHASES, Machine
 from tests.support import strategies
 from tests.support.strategies import DAY_MS

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from quota_service.domain.amounts import NOTHING, WINDOW_LIMIT_MAX, Amounts, Limits
-from quota_service.domain.commands import Basis, Counters, Term
 from quota_service.domain.ledger import EntryType, key_of_rollover
 from quota_service.domain.opening import (
     Beginning,
@@ -26,6 +25,7 @@ from quota_service.domain.opening import (
 )
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.rollover import Remainder
+from quota_service.domain.terms import Basis, Counters, Term
 from quota_service.stores.valkey.codec import decode_counters, pack
 from quota_service.stores.valkey.runner import Runner
 from quota_service.stores.valkey.windows import ValkeyWindowStore

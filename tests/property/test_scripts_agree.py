@@ -18,6 +18,7 @@ from quota_service.domain.errors import AmountTooLarge
 from quota_service.domain.ledger import key_of_record
 from quota_service.domain.pricing import charge, cost_pico
 from quota_service.domain.reservation import Hold, WindowRef, demand
+from quota_service.domain.terms import Basis, Terms
 from tests.support import strategies
 from tests.support.auditor import Auditor
 from tests.support.commands import authorize, draft
@@ -193,7 +194,7 @@ class Machine(RuleBasedStateMachine):
             content_hash=data.draw(st.sampled_from(strategies.CONTENT_HASHES)),
             ttl_ms=data.draw(st.sampled_from((0, *strategies.TTLS_MS))),
             additional_output_tokens=data.draw(strategies.any_tokens) if request_id else 0,
-            terms=commands.Terms(budgets=terms, rates=data.draw(strategies.rate_terms())),
+            terms=Terms(budgets=terms, rates=data.draw(strategies.rate_terms())),
         )
         before = self.twins.book.holds.get(command.reservation)
         self.auditor.extended(command, before, self.twins.extend(command))
@@ -267,7 +268,7 @@ class Machine(RuleBasedStateMachine):
         except AmountTooLarge:
             return None
 
-    def _basis(self, data: st.DataObject) -> commands.Basis:
+    def _basis(self, data: st.DataObject) -> Basis:
         return data.draw(strategies.bases(self.organization, self.twins.book.version, self.twins.now_ms))
 
     def _name(self) -> str:

@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING, Amounts, Meter
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Counters, Event, Term
+from quota_service.domain.commands import Event
 from quota_service.domain.ledger import EntryType
 from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.terms import Counters, Term
 from quota_service.domain.windows import OUTLIVE_MS
 from tests.support.twins import Twins
 

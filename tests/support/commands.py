@@ -7,11 +7,11 @@ from dataclasses import replace
 from quota_service.domain import commands
 from quota_service.domain.amounts import UNLIMITED, Limits
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Alternative, Basis, Counters, Term, Terms
 from quota_service.domain.pricing import Rate, Usage
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import Hold, WindowRef, demand
 from quota_service.domain.subject import Subject
+from quota_service.domain.terms import Alternative, Basis, Counters, Term, Terms
 
 MICRO_A_TOKEN = (Rate(0, 1_000_000, 1_000_000, 1_000_000, 1_000_000),)
 """Every token costs one micro-USD."""

@@ -16,12 +16,12 @@ from quota_service.domain.amounts import (
     Meter,
 )
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Alternative, Basis, Term, Terms
 from quota_service.domain.pricing import Rate, Usage
 from quota_service.domain.ratelimit import RateLimit, RateTerm
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.scope import Each, Scope
 from quota_service.domain.subject import Dimension, Subject
+from quota_service.domain.terms import Alternative, Basis, Term, Terms
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -11,8 +11,9 @@ from quota_service.domain import commands, limit_changes
 from quota_service.domain.amounts import UNLIMITED
 from quota_service.domain.book import Book
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Counters, Event, Term
+from quota_service.domain.commands import Event
 from quota_service.domain.reservation import State, WindowRef
+from quota_service.domain.terms import Basis, Counters, Term
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
@@ -118,7 +119,7 @@ class Twins:
     def counters(self) -> dict[WindowRef, Counters]:
         """Every window that was ever named, as both stores see it."""
         places = tuple(sorted(self.places, key=repr))
-        basis = commands.Basis(organization=self.organization, version=self.book.version)
+        basis = Basis(organization=self.organization, version=self.book.version)
         terms = tuple(Term(place, UNLIMITED, 100, Mode.HARD) for place in places)
         answer = self.inspect(commands.Inspect(basis=basis, terms=terms))
         assert isinstance(answer, commands.Inspected)

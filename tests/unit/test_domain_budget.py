@@ -18,7 +18,6 @@ from quota_service.domain.budget import (
     Restrict,
     limits_at,
 )
-from quota_service.domain.commands import Counters, Term
 from quota_service.domain.ladder import (
     HARD_LADDER,
     SOFT_LADDER,
@@ -28,6 +27,7 @@ from quota_service.domain.ladder import (
     ladder_of,
     targets,
 )
+from quota_service.domain.terms import Counters, Term
 from tests.support.commands import term
 
 DOWNGRADE = Downgrade(provider="p", model="cheap")

@@ -19,13 +19,13 @@ from quota_service.domain.budget import (
     Restrict,
 )
 from quota_service.domain.caps import caps
-from quota_service.domain.commands import Counters
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.exposure import Exposure, PartKind, exposure
 from quota_service.domain.period import Daily, Monthly, Once
 from quota_service.domain.pricing import Model
 from quota_service.domain.scope import Each, Scope
 from quota_service.domain.subject import ApiKey, Dimension, Directory, Organization, Team, User
+from quota_service.domain.terms import Counters
 
 NOW_MS = 1_796_126_400_000  # 2026-12-01T12:00:00Z
 TOMORROW_MS = 1_796_169_600_000

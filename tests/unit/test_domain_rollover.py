@@ -9,7 +9,6 @@ import pytest
 from quota_service.domain.amounts import NOTHING, WINDOW_LIMIT_MAX, Amounts, Limits
 from quota_service.domain.budget import Adjustment, Budget, Carry, EachOverride, FormerPeriod
 from quota_service.domain.budget_rules import faults
-from quota_service.domain.commands import Counters
 from quota_service.domain.period import Daily, Fixed, Monthly, Once, Window
 from quota_service.domain.rollover import (
     SILENT_WINDOWS_MAX,
@@ -19,6 +18,7 @@ from quota_service.domain.rollover import (
     remainder_of,
     windows_before,
 )
+from quota_service.domain.terms import Counters
 
 DAY_MS = 86_400_000
 HALF = Carry(max_percent=50)

@@ -22,7 +22,6 @@ from quota_service.domain.budget import (
     Notify,
     Restrict,
 )
-from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import InvalidRequest
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.model_policy import ModelPolicy
@@ -32,6 +31,7 @@ from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.scope import Each, Scope
 from quota_service.domain.subject import ApiKey, Dimension, Organization, Project, Subject, Team, User
+from quota_service.domain.terms import Counters, Term
 from quota_service.edge.convert import budget, catalog, directory, ledger, model_policy, ratelimit, times
 from quota_service.edge.convert.period import period_of
 from quota_service.edge.convert.statuses import budget_statuses

@@ -11,12 +11,13 @@ from quota_service.application import denials, messages
 from quota_service.domain import ratelimit
 from quota_service.domain.amounts import Amounts, Limits, Meter
 from quota_service.domain.budget import Block, Budget, Downgrade, LadderStep, Mode, Notify, Restrict
-from quota_service.domain.commands import Counters, Denied, Term, Terms
+from quota_service.domain.commands import Denied
 from quota_service.domain.decision import Reason, Violation, decisive
 from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import Gauge, RateLimit
 from quota_service.domain.reservation import WindowRef
+from quota_service.domain.terms import Counters, Term, Terms
 
 HELP_URL = "https://wiki.acme.example/ai-budgets"
 

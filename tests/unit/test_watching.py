@@ -13,9 +13,9 @@ from quota_service.application.statuses import Status, Statuses
 from quota_service.application.watching import Watching
 from quota_service.domain.amounts import Amounts, Limits
 from quota_service.domain.budget import Budget, Mode
-from quota_service.domain.commands import Counters, Term
 from quota_service.domain.errors import BudgetNotFound
 from quota_service.domain.reservation import WindowRef
+from quota_service.domain.terms import Counters, Term
 
 TERM = Term(WindowRef("b", "", 0, None), Limits(100), 100, Mode.HARD)
 

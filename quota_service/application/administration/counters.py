@@ -15,17 +15,7 @@ from quota_service.application.statuses import ATTEMPTS, Status
 from quota_service.application.terms import Bounds, term_of
 from quota_service.domain.amounts import Amounts, Meter
 from quota_service.domain.budget import Budget
-from quota_service.domain.commands import (
-    Basis,
-    Conflict,
-    Counters,
-    Inspect,
-    Inspected,
-    OutsideBasis,
-    Stale,
-    Term,
-    Unopened,
-)
+from quota_service.domain.commands import Conflict, Inspect, Inspected, OutsideBasis, Stale, Unopened
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import (
     BudgetDisabled,
@@ -40,6 +30,7 @@ from quota_service.domain.errors import (
 from quota_service.domain.limit_changes import Changed, OutOfRange, Short
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.schedule import pause_of, window_of
+from quota_service.domain.terms import Basis, Counters, Term
 
 Decided = Changed | Short | OutOfRange | Conflict | Inspected
 """Answers that rest on the current configuration and on open windows."""

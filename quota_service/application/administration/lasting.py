@@ -18,16 +18,10 @@ from quota_service.application.administration.money_requests import (
 from quota_service.application.ports import HoldStore, Written
 from quota_service.domain import adjustments
 from quota_service.domain.budget import Adjustment, Budget
-from quota_service.domain.commands import (
-    Basis,
-    Counters,
-    Inspect,
-    InspectAnswer,
-    Inspected,
-    Term,
-)
+from quota_service.domain.commands import Inspect, InspectAnswer, Inspected
 from quota_service.domain.errors import BudgetNotFound, FieldProblem, InvalidRequest, StoreUnavailable
 from quota_service.domain.ledger import Entry, EntryType, LimitChange, hold_of_changes
+from quota_service.domain.terms import Basis, Counters, Term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,9 +32,10 @@ from quota_service.application.tracking import Tracked
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import limit_changes
 from quota_service.domain.amounts import Amounts, Meter
-from quota_service.domain.commands import Basis, Conflict, Counters, Inspected, Term
+from quota_service.domain.commands import Conflict, Inspected
 from quota_service.domain.errors import HeadroomMissing, StoreUnavailable
 from quota_service.domain.limit_changes import Adjust, Changed, OutOfRange, Reallocate, Short
+from quota_service.domain.terms import Basis, Counters, Term
 
 WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """How a repeat waits for the ledger to get the entry of the first."""

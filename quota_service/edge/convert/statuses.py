@@ -9,7 +9,7 @@ from quota.v1 import types_pb2
 from quota_service.application.statuses import Status
 from quota_service.domain.amounts import NOTHING, Limits
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Counters, Term
+from quota_service.domain.terms import Counters, Term
 from quota_service.edge.convert.times import border
 
 

@@ -11,10 +11,10 @@ import msgspec
 from quota_service.application.ports import Charged, LedgerSpend
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.budget import Budget
-from quota_service.domain.commands import Counters
 from quota_service.domain.period import Window
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.rollover import Past
+from quota_service.domain.terms import Counters
 from quota_service.stores.postgres import sql
 from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.errors import translated

@@ -11,12 +11,12 @@ from functools import lru_cache
 import msgspec
 
 from quota_service.domain.amounts import NOTHING, Amounts
-from quota_service.domain.commands import Counters
 from quota_service.domain.ledger import LimitChange
 from quota_service.domain.pricing import Rate, Usage
 from quota_service.domain.ratelimit import Gauge
 from quota_service.domain.reservation import Hold, Settlement, State, WindowRef
 from quota_service.domain.subject import Subject
+from quota_service.domain.terms import Counters
 
 pack = msgspec.msgpack.Encoder().encode
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, cast
 
 from quota_service.domain.amounts import NOTHING
-from quota_service.domain.commands import Term
 from quota_service.domain.ledger import LimitChange, hold_of_changes
 from quota_service.domain.limit_changes import (
     Adjust,
@@ -16,6 +15,7 @@ from quota_service.domain.limit_changes import (
     ReallocateAnswer,
     Short,
 )
+from quota_service.domain.terms import Term
 from quota_service.stores.valkey import codec, replies, scripts, terms
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.events import REMEMBER_MS

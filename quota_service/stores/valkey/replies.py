@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from quota_service.domain import commands, ratelimit
-from quota_service.domain.commands import Basis, Event, Terms
+from quota_service.domain.commands import Event
 from quota_service.domain.reservation import Hold
+from quota_service.domain.terms import Basis, Counters, Terms
 from quota_service.stores.valkey import codec
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.events import entry_of
@@ -18,7 +19,7 @@ def basis(terms: Basis) -> tuple[int, int, int | str]:
     return terms.version, terms.from_ms, "" if terms.until_ms is None else terms.until_ms
 
 
-def counters(packed: list[bytes | None]) -> tuple[commands.Counters, ...]:
+def counters(packed: list[bytes | None]) -> tuple[Counters, ...]:
     return tuple([codec.decode_counters(window) for window in packed])
 
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from quota_service.domain.admission import output_prices
 from quota_service.domain.amounts import Limits
 from quota_service.domain.budget import Mode
-from quota_service.domain.commands import Alternative, Term, Terms
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
+from quota_service.domain.terms import Alternative, Term, Terms
 from quota_service.stores.valkey.codec import encode_document, pack
 from quota_service.stores.valkey.keys import Keys
 
