@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from quota_service.application.alert_ports import AlertStore
 from quota_service.application.configurations import Configurations
-from quota_service.application.ports import WindowBalance
+from quota_service.application.ledger_ports import WindowBalance
 from quota_service.application.writing import Observer
 from quota_service.domain import alerting
 from quota_service.domain.alerting import Alert

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from quota_service.application.ports import HoldStore, Ledger, LedgerRow, Page
+from quota_service.application.ledger_ports import Ledger, LedgerRow
+from quota_service.application.ports import HoldStore, Page
 from quota_service.application.requests import Durability
 from quota_service.domain.errors import ReservationNotFound, ReservationUnknown, StoreUnavailable
 from quota_service.domain.reservation import Hold, State

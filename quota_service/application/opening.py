@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
+from quota_service.application.ledger_ports import BalanceStore, Ledger
 from quota_service.application.plans import Plans
-from quota_service.application.ports import BalanceStore, Ledger, WindowStore
+from quota_service.application.ports import WindowStore
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.budget import Budget
 from quota_service.domain.commands import Event

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from quota_service.application.configurations import Configurations
 from quota_service.application.content import content_hash
+from quota_service.application.ledger_ports import LedgerRow
 from quota_service.application.memory import Memory
 from quota_service.application.opening import Openings
 from quota_service.application.plans import Moment, Plan, Plans
-from quota_service.application.ports import HoldStore, LedgerRow
+from quota_service.application.ports import HoldStore
 from quota_service.application.requests import Durability, RecordRequest, RecordResult
 from quota_service.application.statuses import ATTEMPTS
 from quota_service.application.tracking import Tracked

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from quota_service.application.ports import ConfigurationStore, EventLog, HoldStore, Ledger
+from quota_service.application.ledger_ports import Ledger
+from quota_service.application.ports import ConfigurationStore, EventLog, HoldStore
 from quota_service.application.writing import Observer, Watch, finish
 
 

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from quota_service.application.ports import EventLog, Ledger, WindowBalance, WriteResult, Written
+from quota_service.application.ledger_ports import Ledger, WindowBalance, WriteResult, Written
+from quota_service.application.ports import EventLog
 from quota_service.application.requests import Durability
 from quota_service.domain.commands import Event
 from quota_service.domain.errors import IdempotencyConflict, StoreUnavailable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from quota.v1 import report_pb2 as pb
 from quota.v1.report_pb2_grpc import ReportServiceServicer
 from quota_service.application.administration.organizations import Organizations
-from quota_service.application.ports import Ledger
+from quota_service.application.ledger_ports import Ledger
 from quota_service.domain.errors import PageTokenInvalid
 from quota_service.edge import names, paging
 from quota_service.edge.calls import Context

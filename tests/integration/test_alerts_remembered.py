@@ -13,7 +13,7 @@ import pytest
 from quota_service.application.alert_ports import AlertFilter
 from quota_service.application.alerts import Alerts, AlertSettings, Stop
 from quota_service.application.configurations import Configurations
-from quota_service.application.ports import WindowBalance
+from quota_service.application.ledger_ports import WindowBalance
 from quota_service.domain.alerting import Alert
 from quota_service.domain.amounts import NOTHING, Amounts, Limits, Meter
 from quota_service.domain.budget import Block, Budget, EachOverride, LadderStep, Mode, Restrict

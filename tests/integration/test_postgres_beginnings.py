@@ -8,7 +8,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
-from quota_service.application.ports import Charged, LedgerSpend
+from quota_service.application.ledger_ports import Charged, LedgerSpend
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.budget import Budget
 from quota_service.domain.ledger import Entry, EntryType, key_of_end

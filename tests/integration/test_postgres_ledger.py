@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import asyncpg
 
-from quota_service.application.ports import LedgerFilter, Written
+from quota_service.application.ledger_ports import LedgerFilter, Written
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ledger import Entry, EntryType, key_of_hold
 from quota_service.domain.reservation import State

@@ -9,7 +9,7 @@ from functools import reduce
 import asyncpg
 import pytest
 
-from quota_service.application.ports import Written
+from quota_service.application.ledger_ports import Written
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import State

@@ -10,7 +10,7 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quota_service.application.ports import LedgerFilter, Written
+from quota_service.application.ledger_ports import LedgerFilter, Written
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.reservation import State
 from quota_service.stores.postgres.ledger import PostgresLedger

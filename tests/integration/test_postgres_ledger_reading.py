@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from quota_service.application.ports import LedgerFilter, Written
+from quota_service.application.ledger_ports import LedgerFilter, Written
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.ledger import EntryType
 from quota_service.domain.subject import Subject

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from quota_service.application.ports import LedgerFilter, Written
+from quota_service.application.ledger_ports import LedgerFilter, Written
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ledger import (
     Entry,

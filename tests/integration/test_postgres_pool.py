@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from quota_service.application.ports import Written
+from quota_service.application.ledger_ports import Written
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from quota.v1 import types_pb2
-from quota_service.application.ports import WindowBalance, Written
+from quota_service.application.ledger_ports import WindowBalance, Written
 from quota_service.application.requests import Durability
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain.errors import IdempotencyConflict, StoreUnavailable

@@ -9,7 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, report_pb2, types_pb2
-from quota_service.application.ports import LedgerRow, Stored
+from quota_service.application.ledger_ports import LedgerRow
+from quota_service.application.ports import Stored
 from quota_service.application.statuses import Status
 from quota_service.domain.amounts import Amounts, Limits, Meter
 from quota_service.domain.budget import (

@@ -15,7 +15,8 @@ from quota_service.application.administration.money_requests import (
     conflict,
     out_of_range,
 )
-from quota_service.application.ports import HoldStore, Written
+from quota_service.application.ledger_ports import Written
+from quota_service.application.ports import HoldStore
 from quota_service.domain import adjustments
 from quota_service.domain.budget import Adjustment, Budget
 from quota_service.domain.commands import Inspect, InspectAnswer, Inspected

@@ -9,7 +9,7 @@ from typing import Protocol
 from quota_service.application import messages
 from quota_service.application.administration.counters import CounterName, field_of
 from quota_service.application.content import content_hash
-from quota_service.application.ports import Ledger, LedgerRow
+from quota_service.application.ledger_ports import Ledger, LedgerRow
 from quota_service.application.statuses import Status, Statuses
 from quota_service.domain import limit_changes
 from quota_service.domain.amounts import WINDOW_LIMIT_MAX, Amounts, Meter

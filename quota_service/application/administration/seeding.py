@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from quota_service.application.administration.shared_catalogue import SharedCatalogue
+from quota_service.application.ledger_ports import Charged, LedgerSpend
 from quota_service.application.plans import Plans
-from quota_service.application.ports import Change, Charged, LedgerSpend, ModelAliases
+from quota_service.application.ports import Change, ModelAliases
 from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.pricing import Model

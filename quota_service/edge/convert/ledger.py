@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quota.v1 import report_pb2, types_pb2
-from quota_service.application.ports import LedgerFilter, LedgerRow
+from quota_service.application.ledger_ports import LedgerFilter, LedgerRow
 from quota_service.domain.errors import FieldProblem, InvalidRequest
 from quota_service.domain.ledger import Entry, EntryType, LimitChange
 from quota_service.domain.pricing import Usage, cost_pico, exact_usd

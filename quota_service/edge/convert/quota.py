@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from quota.v1 import quota_pb2 as pb
 from quota.v1 import types_pb2
-from quota_service.application.ports import LedgerRow
+from quota_service.application.ledger_ports import LedgerRow
 from quota_service.application.requests import (
     AuthorizeRequest,
     AuthorizeResult,

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
-from quota_service.application.ports import Written
+from quota_service.application.ledger_ports import Written
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ledger import Entry, EntryType, key_of_hold
 from quota_service.domain.reservation import Hold, State, WindowRef

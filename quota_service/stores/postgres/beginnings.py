@@ -8,7 +8,7 @@ from datetime import timedelta
 import asyncpg
 import msgspec
 
-from quota_service.application.ports import Charged, LedgerSpend
+from quota_service.application.ledger_ports import Charged, LedgerSpend
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.budget import Budget
 from quota_service.domain.period import Window

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import asyncpg
 
-from quota_service.application.ports import Charged, LedgerSpend, Stored, Written
+from quota_service.application.ledger_ports import Charged, LedgerSpend, Written
+from quota_service.application.ports import Stored
 from quota_service.domain.budget import Budget
 from quota_service.domain.errors import AlreadyExists, IdempotencyConflict
 from quota_service.domain.ledger import Entry

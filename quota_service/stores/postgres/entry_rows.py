@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 import asyncpg
 import msgspec
 
-from quota_service.application.ports import LedgerRow
+from quota_service.application.ledger_ports import LedgerRow
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ledger import Entry, EntryType, LimitChange
 from quota_service.domain.pricing import Usage, exact_usd

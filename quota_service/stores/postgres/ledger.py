@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import asyncpg
 import msgspec
 
-from quota_service.application.ports import LedgerFilter, LedgerRow, WindowBalance, WriteResult
+from quota_service.application.ledger_ports import LedgerFilter, LedgerRow, WindowBalance, WriteResult
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import Hold, WindowRef
