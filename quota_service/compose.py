@@ -204,7 +204,7 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Par
         authorization=Authorization(
             configurations, holds, writer, Registration(store, holds), openings, alerts, denials
         ),
-        commits=Commits(configurations, holds, memory, writer, recording, tracked),
+        commits=Commits(configurations, holds, memory, writer, recording, openings, tracked),
         releases=Releases(holds, memory, writer, tracked),
         extension=Extension(configurations, holds, memory, writer, tracked, alerts, denials),
         recording=recording,

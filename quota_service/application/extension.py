@@ -73,15 +73,19 @@ class Extension:
                         self._writer.submit(answer.event)
                     return ExtendResult(hold=answer.hold)
                 case commands.Denied():
-                    return self._denied(plans, hold, command, answer)
+                    if denied := self._denied(plans, hold, command, answer):
+                        return denied
+                    # Another extension came in between, and by now there would be room.
+                    hold = await self._memory.get(request.organization, request.reservation)
                 case _:
                     raise _error(answer)
         raise StoreUnavailable("The configuration changes faster than a decision can be made.")
 
     def _denied(
         self, plans: Plans, hold: Hold, command: commands.Extend, answer: commands.Denied
-    ) -> ExtendResult:
-        organization, now_ms = plans.organization, answer.now_ms
+    ) -> ExtendResult | None:
+        """The denial, told by the hold as it was known; `None` where that says that there is room."""
+        now_ms, terms, plan = answer.now_ms, command.terms, _plan(plans, hold)
         budgets = [budget for budget, _ in _budgets(plans, hold, now_ms, Bounds())]
         more = reservation.extend(
             replace(hold, state=State.HELD),
@@ -89,13 +93,13 @@ class Extension:
             additional_output_tokens=command.additional_output_tokens,
             now_ms=now_ms,
         ).held
-        model = _plan(plans, hold).ladder_model
-        counters = dict(zip(hold.windows, answer.counters, strict=True))
-        stops = denials.stops(counters, budgets, command.terms.budgets, more, model, hold.subject)
-        self._alerts.stopped(organization, stops)
-        rate_limits = plans.configuration.rate_limits
-        violations = denials.violations(answer, budgets, command.terms, more, rate_limits)
-        self._counts.denied(organization, hold.subject, hold.provider, hold.model, violations, now_ms)
+        violations = denials.violations(answer, budgets, terms, more, plans.configuration.rate_limits)
+        if not violations:
+            return None
+        counters, who = dict(zip(hold.windows, answer.counters, strict=True)), hold.subject
+        stops = denials.stops(counters, budgets, terms.budgets, more, plan.ladder_model, who)
+        self._alerts.stopped(plans.organization, stops)
+        self._counts.denied(plans.organization, who, hold.provider, hold.model, violations, now_ms)
         return ExtendResult(hold=hold, violations=violations)
 
 

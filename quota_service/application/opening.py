@@ -11,7 +11,7 @@ from quota_service.application.ledger_ports import BalanceStore, Ledger
 from quota_service.application.plans import Plans
 from quota_service.application.ports import WindowStore
 from quota_service.domain.amounts import NOTHING
-from quota_service.domain.budget import Budget
+from quota_service.domain.budget import Budget, Seed, seed_of
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import key_of_rollover
 from quota_service.domain.opening import (
@@ -25,7 +25,7 @@ from quota_service.domain.opening import (
 )
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.rollover import Past, carried_into, remainder_of, window_before, windows_before
-from quota_service.domain.terms import Basis, Term
+from quota_service.domain.terms import Basis, Counters, Term
 from quota_service.domain.windows import OUTLIVE_MS
 
 
@@ -96,7 +96,7 @@ class Openings:
         window = term.window
         if window.start_ms < budget.since_ms:
             past = await self._balances.latest(organization, window, (window.start_ms,))
-            return _as_ledger_has_it(past)
+            return _as_ledger_has_it(past, seed_of(budget, window.each_value))
         known = await self._ledger.find(organization, key_of_rollover(window))
         if known is not None:
             return Carried(amounts=known.entry.changes[0].added, in_ledger=True)
@@ -117,8 +117,13 @@ def _told_by_store(budget: Budget, term: Term) -> Beginning | None:
     return FromPrevious(window=previous, remainder=remainder_of(budget, window.each_value, before))
 
 
-def _as_ledger_has_it(past: Past | None) -> FromLedger:
-    if past is None:
-        return FromLedger()
-    counters = past.counters
-    return FromLedger(counters.spent, counters.overrun, counters.added, counters.moved)
+def _as_ledger_has_it(past: Past | None, seed: Seed | None) -> FromLedger:
+    counters = past.counters if past is not None else Counters()
+    return FromLedger(
+        counters.spent,
+        counters.overrun,
+        counters.added,
+        counters.moved,
+        spent_more=seed.spent if seed is not None else NOTHING,
+        overrun_more=seed.overrun if seed is not None else NOTHING,
+    )

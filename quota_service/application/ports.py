@@ -12,7 +12,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from quota_service.application.ledger_ports import Charged, LedgerSpend, Written
 from quota_service.domain import commands
-from quota_service.domain.budget import Budget
+from quota_service.domain.budget import Budget, Seed
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.ledger import Entry
 from quota_service.domain.model_policy import ModelPolicy
@@ -79,9 +79,9 @@ class Change(Protocol):
 
     async def begin_balances(
         self, budget: str, window: Window, sums: Mapping[str, Charged]
-    ) -> frozenset[str]:
+    ) -> tuple[Seed, ...]:
         """Sets what the ledger has added up for a budget's window, by value of `each`; every other value has
-        nothing. Returns the values whose counters begin anew with this.
+        nothing. Returns the seeds of the counters that begin with something or had anything before.
         """
         ...
 

@@ -8,11 +8,13 @@ from typing import assert_never
 from quota_service.application.configurations import Configurations
 from quota_service.application.content import content_hash
 from quota_service.application.memory import Memory
+from quota_service.application.opening import Openings
 from quota_service.application.plans import Plans
 from quota_service.application.ports import HoldStore
 from quota_service.application.recording import Charge, Recording
 from quota_service.application.requests import CommitRequest, CommitResult, ReleaseResult
 from quota_service.application.statuses import Status, statuses_of_hold
+from quota_service.application.terms import ladder_model
 from quota_service.application.tracking import Tracked
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands, ledger
@@ -39,6 +41,7 @@ class Commits:
         memory: Memory,
         writer: LedgerWriter,
         recording: Recording,
+        openings: Openings,
         tracked: Tracked,
     ) -> None:
         self._configurations = configurations
@@ -46,6 +49,7 @@ class Commits:
         self._memory = memory
         self._writer = writer
         self._recording = recording
+        self._openings = openings
         self._tracked = tracked
 
     async def commit(self, request: CommitRequest) -> CommitResult:
@@ -57,6 +61,8 @@ class Commits:
         answer = await self._holds.commit(command)
         if isinstance(answer, commands.Unknown):
             remembered = await self._memory.recall(request.organization, request.reservation)
+            if remembered is not None:
+                await self._open(remembered)
             await self._holds.restore(remembered or await self._unknown(request))
             answer = await self._holds.commit(command)
         match answer:
@@ -88,6 +94,15 @@ class Commits:
         if hold is None or _is_as_held(request, hold):
             return command
         return _as_answered(command, request, hold, await self._current(request.organization))
+
+    async def _open(self, hold: Hold) -> None:
+        """What begins with something must have begun before a hold of the ledger's is charged there: the
+        store may have lost the window.
+        """
+        plans = await self._current(hold.organization)
+        model = ladder_model(plans.model(hold.provider, hold.model), (hold.provider, hold.model))
+        found = [plans.term_in(window, model, self._holds.now_ms()) for window in hold.windows]
+        await self._openings.open(plans, [term for _, term in filter(None, found)])
 
     async def _current(self, organization: str) -> Plans:
         """The newest plans: a price is nothing to be out of date."""

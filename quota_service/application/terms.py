@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quota_service.domain import scope
-from quota_service.domain.budget import Budget, limits_at
+from quota_service.domain.budget import Budget, limits_at, seed_of
 from quota_service.domain.configuration import ModelKey
 from quota_service.domain.ladder import LadderModel, ceiling_percent
 from quota_service.domain.pricing import Model
@@ -67,7 +67,7 @@ def _opening(budget: Budget, window: WindowRef) -> int:
     """Under what number a window must be opened: that of the budget's making, so that one made anew under an
     old id does not go on with the old one's counters.
     """
-    seeded = window.start_ms < budget.since_ms and window.each_value in budget.seeded
+    seeded = window.start_ms < budget.since_ms and seed_of(budget, window.each_value) is not None
     begins_with_something = budget.rollover is not None or seeded
     return max(1, budget.since_ms) if begins_with_something else 0
 

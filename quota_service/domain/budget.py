@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from quota_service.domain.amounts import NOTHING, Amounts, Limits
 from quota_service.domain.period import Daily, Period
@@ -98,12 +100,22 @@ class FormerPeriod:
     from_ms: int = 0
 
 
+class Seed(NamedTuple):
+    """One counter of a budget made in mid-window: what it must be given to count what had been spent
+    by then; less where an earlier budget of the same id had counted some of it, negative where it had more.
+    """
+
+    each_value: str
+    spent: Amounts
+    overrun: Amounts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """Amounts per meter for a scope and a period.
 
     `since_ms` is when it was made: a window that began before counts what had been spent by then, of the
-    values in `seeded`; the others had spent nothing.
+    values in `seeded`, which are sorted; the others had spent nothing.
     `rollover` `None`: what is left of a window expires.
     """
 
@@ -121,9 +133,16 @@ class Budget:
     recipients: tuple[str, ...] = ()
     disabled: bool = False
     since_ms: int = 0
-    seeded: frozenset[str] = frozenset()
+    seeded: tuple[Seed, ...] = ()
     former: FormerPeriod | None = None
     adjustments: tuple[Adjustment, ...] = ()
+
+
+def seed_of(budget: Budget, each_value: str) -> Seed | None:
+    """The seed of one value's counter."""
+    place = bisect_left(budget.seeded, each_value, key=lambda seed: seed.each_value)
+    found = budget.seeded[place : place + 1]
+    return found[0] if found and found[0].each_value == each_value else None
 
 
 def limits_at(budget: Budget, each_value: str, instant_ms: int) -> tuple[Limits, int | None]:

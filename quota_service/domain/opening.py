@@ -19,12 +19,18 @@ from quota_service.domain.terms import Basis, Counters, Term
 
 
 class FromLedger(NamedTuple):
-    """Where the window stands in the ledger: for one that was running when its budget was made."""
+    """Where the window stands in the ledger: for one that was running when its budget was made.
+
+    `spent_more` and `overrun_more` are by how much that is more than an earlier budget of the same id had
+    counted: what its calls under way charge meanwhile comes on top, whatever the ledger knows of it yet.
+    """
 
     spent: Amounts = NOTHING
     overrun: Amounts = NOTHING
     added: Amounts = NOTHING
     moved: Amounts = NOTHING
+    spent_more: Amounts = NOTHING
+    overrun_more: Amounts = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +105,18 @@ def opened(book: Book, command: Open, now_ms: int) -> OpenAnswer:
 def _after(book: Book, term: Term, before: Counters, beginning: Beginning | None) -> Counters | None:
     match beginning:
         case FromLedger():
-            # Whatever else the window has is of an earlier budget of the same id, except what is held.
-            held = Counters(held=before.held, holds=before.holds, opened=term.opening)
-            return held._replace(**beginning._asdict())
+            is_new = windows.key_of(term.window) not in book.windows
+            spent = beginning.spent if is_new else before.spent.plus(beginning.spent_more)
+            overrun = beginning.overrun if is_new else before.overrun.plus(beginning.overrun_more)
+            return Counters(
+                spent=spent,
+                held=before.held,
+                holds=before.holds,
+                overrun=overrun,
+                added=beginning.added,
+                moved=beginning.moved,
+                opened=term.opening,
+            )
         case Carried(amounts=amounts):
             return before._replace(added=before.added.plus(amounts), opened=term.opening)
         case FromPrevious(window=window, remainder=remainder):

@@ -19,8 +19,8 @@ DEBT_MAX = 9_000_000_000_000_000
 """No debt is above it, so that Lua's numbers stay exact."""
 
 
-GaugeKey = tuple[str, str, int, int]
-"""A limit, a value, and the rate: leak and scale."""
+GaugeKey = tuple[str, str, Meter, int, int]
+"""A limit, a value, a meter, and the rate: leak and scale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +56,13 @@ class RateTerm(NamedTuple):
 
     @property
     def key(self) -> GaugeKey:
-        """Which gauge it reads. A limit with another rate starts fresh, because its debt has another unit."""
-        return self.limit, self.each_value, self.leak, self.scale
+        """Which gauge it reads. With another meter or rate it is another one: its debt has another unit."""
+        return self.limit, self.each_value, self.meter, self.leak, self.scale
 
 
 def is_same_limit(key: GaugeKey, term: RateTerm) -> bool:
     """Whether a gauge is of the term's limit, for whatever value."""
-    return (key[0], *key[2:]) == (term.limit, term.leak, term.scale)
+    return (key[0], *key[2:]) == (term.limit, term.meter, term.leak, term.scale)
 
 
 class Gauge(NamedTuple):

@@ -27,7 +27,7 @@ SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 _OPTIONS: Mapping[str, int] = {
-    "grpc.max_concurrent_streams": 1_000,
+    "grpc.max_concurrent_streams": 5_000,  # of one connection: all calls of a method and all streams at once
     "grpc.max_receive_message_length": 4 * 1024 * 1024,  # a budget with 1,000 overrides
     "grpc.max_metadata_size": 16 * 1024,
     "grpc.server_handshake_timeout_ms": 5_000,

@@ -9,6 +9,8 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from quota.v1 import budget_pb2, types_pb2
+from quota_service.domain import commands
+from quota_service.domain.pricing import Usage
 from tests.support.calls import (
     authorized,
     committed,
@@ -26,6 +28,7 @@ from tests.support.calls import (
 )
 from tests.support.service import ACME, Client
 from tests.support.stores import Stores
+from tests.support.valkey import opened
 
 SPENT = 4_500
 """What `committed` charges, in micro-USD."""
@@ -205,4 +208,27 @@ async def test_update_makes_one_too_and_a_change_does_not_begin_anew(client: Cli
     assert await spent(client) == SPENT
     await spend(client, "later")
     await limit(client, "b", cost(2 * LIMIT))
+    assert await spent(client) == 2 * SPENT
+
+
+async def test_a_charge_on_its_way_to_the_ledger_counts_in_the_budget_that_is_made_again(
+    client: Client, valkey_url: str, key_prefix: str
+) -> None:
+    await founded(client)
+    await made(client)
+    name = await held(client, "k")
+    await spend(client, "other")
+    await client.budgets.DeleteBudget(budget_pb2.DeleteBudgetRequest(name=f"{ACME}/budgets/b"))
+    await made(client)
+    async with opened(valkey_url, prefix=f"{key_prefix}/") as dead:
+        # A replica that dies behind its script: the ledger does not know of the charge yet.
+        settled = await dead.holds.commit(
+            commands.Commit(
+                organization="acme",
+                reservation=name.rpartition("/")[2],
+                usage=Usage(input_tokens=1_000, output_tokens=200),
+                content_hash="c",
+            )
+        )
+    assert isinstance(settled, commands.Settled)
     assert await spent(client) == 2 * SPENT

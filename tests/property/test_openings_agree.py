@@ -70,7 +70,7 @@ def _beginnings(draw: st.DrawFn, previous: WindowRef) -> Beginning | None:
         case "carried":
             return Carried(amounts=draw(st.one_of(st.just(NOTHING), _amounts)), in_ledger=draw(st.booleans()))
         case "ledger":
-            return FromLedger(draw(_amounts), draw(_amounts), draw(_changes), draw(_changes))
+            return FromLedger(*(draw(kind) for kind in (_amounts, _amounts, *[_changes] * 4)))
         case _:
             return None
 

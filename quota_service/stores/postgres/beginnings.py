@@ -10,7 +10,7 @@ import msgspec
 
 from quota_service.application.ledger_ports import Charged, LedgerSpend
 from quota_service.domain.amounts import Amounts
-from quota_service.domain.budget import Budget
+from quota_service.domain.budget import Budget, Seed
 from quota_service.domain.period import Window
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.rollover import Past
@@ -82,17 +82,26 @@ async def spend_in(
 
 async def begin_balances(
     connection: Connection, organization: str, budget: str, window: Window, sums: Mapping[str, Charged]
-) -> frozenset[str]:
+) -> tuple[Seed, ...]:
     """Implements `Change.begin_balances`."""
     start = to_time(window.start_ms)
     end = None if window.end_ms is None else to_time(window.end_ms)
     left_over = await connection.fetch(_SQL["lock_balances"], organization, budget, start)
-    of_values = {**{row["each_value"]: Charged() for row in left_over}, **sums}
+    before = {
+        row["each_value"]: Charged(_amounts(row, "spent"), _amounts(row, "overrun")) for row in left_over
+    }
+    of_values = {**dict.fromkeys(before, Charged()), **sums}
     rows = [(value, *charged.spent, *charged.overrun) for value, charged in of_values.items()]
     if rows:
         columns = [list(column) for column in zip(*rows, strict=True)]
         await connection.execute(_SQL["begin_balances"], organization, budget, start, end, *columns)
-    return frozenset(of_values)
+    return tuple(
+        _seed(value, charged, before.get(value, Charged())) for value, charged in sorted(of_values.items())
+    )
+
+
+def _seed(each_value: str, now: Charged, before: Charged) -> Seed:
+    return Seed(each_value, now.spent.minus(before.spent), now.overrun.minus(before.overrun))
 
 
 def _amounts(row: asyncpg.Record, what: str) -> Amounts:

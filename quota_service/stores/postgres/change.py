@@ -9,7 +9,7 @@ import asyncpg
 
 from quota_service.application.ledger_ports import Charged, LedgerSpend, Written
 from quota_service.application.ports import Stored
-from quota_service.domain.budget import Budget
+from quota_service.domain.budget import Budget, Seed
 from quota_service.domain.errors import AlreadyExists, IdempotencyConflict
 from quota_service.domain.ledger import Entry
 from quota_service.domain.model_policy import ModelPolicy
@@ -91,7 +91,7 @@ class PostgresChange:
 
     async def begin_balances(
         self, budget: str, window: Window, sums: Mapping[str, Charged]
-    ) -> frozenset[str]:
+    ) -> tuple[Seed, ...]:
         return await beginnings.begin_balances(self._connection, self._id, budget, window, sums)
 
     async def claim_request(self, request_id: str, content_hash: str) -> bool:

@@ -45,7 +45,7 @@ class ValkeyHoldStore:
             command.ttl_ms,
         ]
         for alternative in () if command.refused else command.alternatives:
-            encoded = terms.encode_terms(self._keys, organization, alternative.terms)
+            encoded = terms.shared_terms(self._keys, organization, alternative.terms)
             keys |= dict.fromkeys(encoded.keys)
             arguments += terms.encode_alternative(encoded, alternative)
         reply = await self._run(organization, scripts.AUTHORIZE, tuple(keys), tuple(arguments))

@@ -48,12 +48,18 @@ class Keys:
         return f"{self._base(organization)}values/{window.budget}/{window.start_ms}"
 
     def gauge(self, organization: str, rate: RateTerm) -> str:
-        """Where a rate limit stands for a value. Another rate has another key: its debt has another unit."""
-        return f"{self._base(organization)}rate/{rate.limit}/{rate.leak}:{rate.scale}/{rate.each_value}"
+        """Where a rate limit stands for a value. Another meter or rate has another key: its debt has another
+        unit.
+        """
+        return f"{self._base(organization)}rate/{_rule(rate)}/{rate.each_value}"
 
     def rate_values(self, organization: str, rate: RateTerm) -> str:
         """The values of a rate limit that are in use."""
-        return f"{self._base(organization)}rate-values/{rate.limit}/{rate.leak}:{rate.scale}"
+        return f"{self._base(organization)}rate-values/{_rule(rate)}"
 
     def _base(self, organization: str) -> str:
         return f"{self._prefix}{{{organization}}}/"
+
+
+def _rule(rate: RateTerm) -> str:
+    return f"{rate.limit}/{rate.meter.name.lower()}/{rate.leak}:{rate.scale}"

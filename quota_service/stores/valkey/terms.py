@@ -33,9 +33,8 @@ class EncodedTerms(NamedTuple):
     rates: bytes
 
 
-@lru_cache(maxsize=16_384)
 def encode_terms(keys: Keys, organization: str, terms: Terms) -> EncodedTerms:
-    """Worked out once for the terms of a moment, which every call of a kind shares."""
+    """The terms of a single call."""
     places = [place_of(keys, organization, term) for term in terms.budgets]
     rates = [_rate(keys, organization, rate) for rate in terms.rates]
     gauge_keys = tuple(filter(None, chain.from_iterable((rate[0], rate[4]) for rate in rates)))
@@ -46,6 +45,10 @@ def encode_terms(keys: Keys, organization: str, terms: Terms) -> EncodedTerms:
         pack([_term(term) for term in terms.budgets]),
         pack(rates),
     )
+
+
+shared_terms = lru_cache(maxsize=16_384)(encode_terms)
+"""The same for the terms of a moment, which every call of a kind shares: worked out once."""
 
 
 def encode_alternative(encoded: EncodedTerms, alternative: Alternative) -> tuple[bytes, ...]:

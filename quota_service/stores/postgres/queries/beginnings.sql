@@ -8,7 +8,8 @@ ORDER BY window_start DESC LIMIT 1;
 
 -- name: lock_balances
 -- A budget's counters in a window. What is about to be charged to them waits, so that it comes on top of what is set now.
-SELECT each_value FROM window_balances WHERE organization = $1 AND budget = $2 AND window_start = $3
+SELECT each_value, spent_cost_micros, spent_tokens, spent_requests, overrun_cost_micros, overrun_tokens, overrun_requests
+FROM window_balances WHERE organization = $1 AND budget = $2 AND window_start = $3
 ORDER BY each_value FOR UPDATE;
 
 -- name: spend_by_model

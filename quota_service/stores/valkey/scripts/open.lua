@@ -2,7 +2,7 @@
 -- Open: lets a window begin with something, once for its number.
 -- KEYS  1 meta  2 holds  3 events  4 window  5 values key (or the window again)  6 the window before (or the window again)
 -- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 place (msgpack)  5 beginning: ledger | carried | previous | unknown
---       6 what it begins with (msgpack): {spent, overrun, added, moved} | carry | {limits, caps} of the window before, -1 where there is none | ''
+--       6 what it begins with (msgpack): {spent, overrun, added, moved, spent more, overrun more} | carry | {limits, caps} of the window before, -1 where there is none | ''
 --       7 whether the ledger knows it: 1 | 0  8 doc  9 live (msgpack)  10 body for the ledger
 -- Reply OK, now, window, event id ('' none), event
 --       REPLAYED, now, window
@@ -33,10 +33,10 @@ end
 local carry = nothing()
 if beginning == 'ledger' then
   local ledger = cmsgpack.unpack(ARGV[6])
-  -- Whatever else the window has is of an earlier budget of the same id, except what is held.
-  local held, holds = window[2], window[3]
-  window = empty_window()
-  window[1], window[2], window[3], window[4], window[7], window[8] = ledger[1], held, holds, ledger[2], ledger[3], ledger[4]
+  -- What is there is of an earlier budget of the same id, whose calls under way may have charged more than the ledger knows yet.
+  window[1] = raw and plus(window[1], ledger[5], 1) or ledger[1]
+  window[4] = raw and plus(window[4], ledger[6], 1) or ledger[2]
+  window[5], window[6], window[7], window[8] = nothing(), nothing(), ledger[3], ledger[4]
 elseif beginning == 'carried' then
   carry = cmsgpack.unpack(ARGV[6])
 elseif beginning == 'previous' then
