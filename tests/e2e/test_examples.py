@@ -180,7 +180,7 @@ async def test_the_dynamic_route_goes_to_a_cheaper_model_and_then_to_a_free_one(
     assert await story.spent("support-monthly") == usd(20)
     commits = await story.ledger(6, type=report_pb2.LedgerEntry.TYPE_COMMIT)
     assert [each.charged.cost_micros for each in commits] == [usd(16), usd(2), usd(2), 0, 0, 0]
-    assert await story.alerts("support-monthly", 2) == ["80 downgrade", "100 notify"]
+    assert await story.alerts("support-monthly", 2) == ["80 downgrade", "100 downgrade"]
 
 
 async def test_sales_and_support_have_models_of_their_own(client: Client) -> None:
