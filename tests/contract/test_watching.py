@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 import pytest
 
 from quota.v1 import budget_pb2
-from quota_service.edge.calls import CallSettings
 from tests.support.calls import COST, cost, held, limit, released
 from tests.support.refusals import answer
 from tests.support.service import ACME, Client, running_service
-
-STREAMS_MAX = CallSettings().streams_max
 
 
 class Watcher:
@@ -124,15 +121,3 @@ async def test_a_server_that_stops_ends_its_streams(
         await watcher.next()
     assert await watcher.end() == ("UNAVAILABLE", "SERVER_STOPPING")
     await channel.close()
-
-
-async def test_as_many_streams_as_a_server_has_leave_their_connection_room_for_calls(client: Client) -> None:
-    await client.found_acme()
-    await client.budget("b", limits=cost(100_000))
-    async with AsyncExitStack() as stack:
-        watchers = [await stack.enter_async_context(watching(client)) for _ in range(STREAMS_MAX)]
-        for watcher in watchers:
-            assert await watcher.next() == (100_000, 0)
-
-        async with asyncio.timeout(10):
-            await held(client)
