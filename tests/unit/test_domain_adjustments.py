@@ -44,10 +44,10 @@ def test_a_further_adjustment_comes_on_top_of_those_that_are_not_over() -> None:
 def test_what_a_cut_takes_below_nothing_is_not_lost_to_the_next_adjustment() -> None:
     """The budget's own limit was lowered after the cut was made."""
     cut, raised = until(2_000, Amounts(-100)), until(2_000, Amounts(50))
+    budget = Budget(id="b", limits=Limits(60))
 
     for adjustments in ((cut, raised), (raised, cut)):
-        budget = Budget(id="b", limits=Limits(60), adjustments=adjustments)
-        assert limits_at(budget, "", NOW_MS) == (Limits(10), 2_000)
+        assert limits_at(replace(budget, adjustments=adjustments), "", NOW_MS) == (Limits(10), 2_000)
     assert limits_at(replace(budget, adjustments=(cut,)), "", NOW_MS) == (Limits(0), 2_000)
 
 
