@@ -78,10 +78,11 @@ class Change(Protocol):
         ...
 
     async def begin_balances(
-        self, budget: str, window: Window, sums: Mapping[str, Charged]
+        self, budget: str, window: Window, sums: Mapping[str, Charged], *, keep_changes: bool = False
     ) -> tuple[Seed, ...]:
         """Sets what the ledger has added up for a budget's window, by value of `each`; every other value has
-        nothing. Returns the seeds of the counters that begin with something or had anything before.
+        nothing. `keep_changes`: what their limits have been given or have lost stays. Returns the seeds of
+        the counters that begin with something or had anything before.
         """
         ...
 

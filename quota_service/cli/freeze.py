@@ -10,7 +10,7 @@ from quota.v1 import directory_pb2
 from quota_service.cli import options, output
 from quota_service.cli.failures import CommandError, ExitCode, did_you_mean
 from quota_service.cli.files.server import list_keys, list_projects, list_teams, list_users
-from quota_service.cli.files.state import COLLECTIONS, Kind, name_of
+from quota_service.cli.files.state import Kind, name_of
 from quota_service.cli.session import Session, run
 
 KINDS = {
@@ -72,7 +72,7 @@ async def resolve(session: Session, who: str) -> tuple[Kind, Freezable]:
             f"{who!r} is no team, user, key or project of {organization}",
             hint="write team/ID, user/ID or key/ID",
         )
-    kinds = [KINDS[rest[0].lower()]] if rest else sorted(COLLECTIONS.keys() - {Kind.BUDGET})
+    kinds = [KINDS[rest[0].lower()]] if rest else sorted(set(KINDS.values()))
     found = [
         (kind, resource)
         for kind in kinds

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from quota.v1 import budget_pb2, types_pb2
@@ -26,6 +27,7 @@ from tests.support.calls import (
     team,
     user,
 )
+from tests.support.money import adjusted
 from tests.support.service import ACME, Client
 from tests.support.stores import Stores
 from tests.support.valkey import opened
@@ -232,3 +234,35 @@ async def test_a_charge_on_its_way_to_the_ledger_counts_in_the_budget_that_is_ma
         )
     assert isinstance(settled, commands.Settled)
     assert await spent(client) == 2 * SPENT
+
+
+async def test_another_scope_counts_what_its_own_requests_have_spent(client: Client) -> None:
+    await founded(client)
+    await made(client, budget_pb2.Scope(team="sales"))
+    await spend(client, "bobs", subject=subject(user="bob"))
+    await spend(client, "adas")
+    await spend(client, "adas-too")
+    await adjusted(client, "b", cost(7_000), "more")
+    assert await spent(client) == SPENT
+
+    everybody = budget_pb2.Budget(name=f"{ACME}/budgets/b", scope=budget_pb2.Scope())
+    mask = FieldMask(paths=["scope"])
+    await client.budgets.UpdateBudget(budget_pb2.UpdateBudgetRequest(budget=everybody, update_mask=mask))
+    [status] = await client.status("b")
+    assert (status.spent, status.limit) == (3 * SPENT, LIMIT + 7_000)
+
+    each = budget_pb2.Budget(name=f"{ACME}/budgets/b", scope=budget_pb2.Scope(each=EACH_USER))
+    await client.budgets.UpdateBudget(budget_pb2.UpdateBudgetRequest(budget=each, update_mask=mask))
+    assert [await spent(client, value) for value in ("ada", "bob", "")] == [2 * SPENT, SPENT, 0]
+    await spend(client, "adas-last")
+    assert await spent(client, "ada") == 3 * SPENT
+
+
+async def test_a_budget_that_is_switched_on_counts_the_window_so_far(client: Client) -> None:
+    await founded(client)
+    await made(client, disabled=True)
+    await spend(client, "k")
+    on = budget_pb2.Budget(name=f"{ACME}/budgets/b", disabled=False)
+    mask = FieldMask(paths=["disabled"])
+    await client.budgets.UpdateBudget(budget_pb2.UpdateBudgetRequest(budget=on, update_mask=mask))
+    assert await spent(client) == SPENT

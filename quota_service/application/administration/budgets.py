@@ -49,12 +49,21 @@ class Budgets(Resources[Budget]):
         stored = await change.get(Budget, budget.id)
         ladder = await ladder_faults(change, budget, stored, self._references)
         refuse((*faults, *named, *ladder), "budget.")
+        now_ms = self._now_ms()
         if stored is None:
-            return await self._seeding.begin(change, budget, self._now_ms())
-        return _changed(stored.value, budget, self._now_ms())
+            return await self._seeding.begin(change, budget, now_ms)
+        changed = _changed(stored.value, budget, now_ms)
+        if _counts_anew(stored.value, changed):
+            return await self._seeding.begin(change, changed, now_ms, keep_changes=True)
+        return changed
 
     async def referrers(self, change: Change, id_: str) -> Sequence[str]:
         return ()
+
+
+def _counts_anew(before: Budget, after: Budget) -> bool:
+    """Whether other requests count than before: the running window then begins with what those have spent."""
+    return before.scope != after.scope or (before.disabled and not after.disabled)
 
 
 def _changed(before: Budget, after: Budget, now_ms: int) -> Budget:

@@ -31,15 +31,20 @@ class Seeding:
     shared: SharedCatalogue
     aliases: ModelAliases
 
-    async def begin(self, change: Change, budget: Budget, now_ms: int) -> Budget:
-        """The budget as made now. Its running window is given what has been spent, in the same change."""
+    async def begin(
+        self, change: Change, budget: Budget, now_ms: int, *, keep_changes: bool = False
+    ) -> Budget:
+        """The budget as made now. Its running window is given what has been spent, in the same change; what
+        its limits had been given or had lost goes, unless it is to be kept.
+        """
         made = replace(budget, since_ms=now_ms)
         window = window_of(made, now_ms)
         if window is None or window.start_ms >= now_ms:
             return made
         spends = await change.spend_in(made, window)
         sums = _sums(made.scope, await self._models(change), spends)
-        return replace(made, seeded=await change.begin_balances(made.id, window, sums))
+        seeded = await change.begin_balances(made.id, window, sums, keep_changes=keep_changes)
+        return replace(made, seeded=seeded)
 
     async def _models(self, change: Change) -> Plans:
         """Knows every model by the name that budgets see."""

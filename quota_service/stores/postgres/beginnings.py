@@ -81,7 +81,12 @@ async def spend_in(
 
 
 async def begin_balances(
-    connection: Connection, organization: str, budget: str, window: Window, sums: Mapping[str, Charged]
+    connection: Connection,
+    organization: str,
+    budget: str,
+    window: Window,
+    sums: Mapping[str, Charged],
+    keep_changes: bool,
 ) -> tuple[Seed, ...]:
     """Implements `Change.begin_balances`."""
     start = to_time(window.start_ms)
@@ -94,7 +99,8 @@ async def begin_balances(
     rows = [(value, *charged.spent, *charged.overrun) for value, charged in of_values.items()]
     if rows:
         columns = [list(column) for column in zip(*rows, strict=True)]
-        await connection.execute(_SQL["begin_balances"], organization, budget, start, end, *columns)
+        where = (organization, budget, start, end)
+        await connection.execute(_SQL["begin_balances"], *where, *columns, keep_changes)
     return tuple(
         _seed(value, charged, before.get(value, Charged())) for value, charged in sorted(of_values.items())
     )

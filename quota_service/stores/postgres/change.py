@@ -90,9 +90,9 @@ class PostgresChange:
         return await beginnings.spend_in(self._connection, self._id, budget, window)
 
     async def begin_balances(
-        self, budget: str, window: Window, sums: Mapping[str, Charged]
+        self, budget: str, window: Window, sums: Mapping[str, Charged], *, keep_changes: bool = False
     ) -> tuple[Seed, ...]:
-        return await beginnings.begin_balances(self._connection, self._id, budget, window, sums)
+        return await beginnings.begin_balances(self._connection, self._id, budget, window, sums, keep_changes)
 
     async def claim_request(self, request_id: str, content_hash: str) -> bool:
         if await self._connection.fetchval(_SQL["claim_request"], self._id, request_id, content_hash):

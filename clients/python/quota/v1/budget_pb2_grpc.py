@@ -194,7 +194,8 @@ class BudgetServiceServicer:
 
     def UpdateBudget(self, request, context):
         """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas; that of a
-        period lets the running window end as announced (see Budget.period).
+        period lets the running window end as announced (see Budget.period). With another scope, and when it is switched on, the running window counts
+        what the requests that it now covers have spent since its start.
 
         Errors: NOT_FOUND / BUDGET_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
         ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names something

@@ -64,7 +64,8 @@ class BudgetServiceStub:
     """
     UpdateBudget: _grpc.UnaryUnaryMultiCallable[_budget_pb2.UpdateBudgetRequest, _budget_pb2.Budget]
     """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas; that of a
-    period lets the running window end as announced (see Budget.period).
+    period lets the running window end as announced (see Budget.period). With another scope, and when it is switched on, the running window counts
+    what the requests that it now covers have spent since its start.
 
     Errors: NOT_FOUND / BUDGET_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
     ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names something
@@ -216,7 +217,8 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
     """
     UpdateBudget: _aio.UnaryUnaryMultiCallable[_budget_pb2.UpdateBudgetRequest, _budget_pb2.Budget]  # type: ignore[assignment]
     """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas; that of a
-    period lets the running window end as announced (see Budget.period).
+    period lets the running window end as announced (see Budget.period). With another scope, and when it is switched on, the running window counts
+    what the requests that it now covers have spent since its start.
 
     Errors: NOT_FOUND / BUDGET_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
     ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names something
@@ -389,7 +391,8 @@ class BudgetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_budget_pb2.Budget, _abc.Awaitable[_budget_pb2.Budget]]:
         """Changes a budget: the fields of `update_mask`. The result as a whole must be valid. The change acts at once on all replicas; that of a
-        period lets the running window end as announced (see Budget.period).
+        period lets the running window end as announced (see Budget.period). With another scope, and when it is switched on, the running window counts
+        what the requests that it now covers have spent since its start.
 
         Errors: NOT_FOUND / BUDGET_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
         ETAG_MISMATCH: it has changed since; INVALID_ARGUMENT / REFERENCE_UNKNOWN: an equality of the scope, or a model of the ladder, names something

@@ -42,8 +42,8 @@ WHERE organization = $1 AND type IN ('COMMIT', 'RECORD')
 GROUP BY provider, model, each_value;
 
 -- name: begin_balances
--- Sets counters of a budget's window, each named once, in sorted order.
-INSERT INTO window_balances (
+-- Sets counters of a budget's window, each named once, in sorted order; what changed their limits stays where $12 says so.
+INSERT INTO window_balances AS b (
     organization, budget, window_start, window_end, each_value,
     spent_cost_micros, spent_tokens, spent_requests, overrun_cost_micros, overrun_tokens, overrun_requests
 )
@@ -59,9 +59,9 @@ ON CONFLICT (organization, budget, each_value, window_start) DO UPDATE SET
     overrun_cost_micros = excluded.overrun_cost_micros,
     overrun_tokens = excluded.overrun_tokens,
     overrun_requests = excluded.overrun_requests,
-    added_cost_micros = 0,
-    added_tokens = 0,
-    added_requests = 0,
-    moved_cost_micros = 0,
-    moved_tokens = 0,
-    moved_requests = 0;
+    added_cost_micros = CASE WHEN $12 THEN b.added_cost_micros ELSE 0 END,
+    added_tokens = CASE WHEN $12 THEN b.added_tokens ELSE 0 END,
+    added_requests = CASE WHEN $12 THEN b.added_requests ELSE 0 END,
+    moved_cost_micros = CASE WHEN $12 THEN b.moved_cost_micros ELSE 0 END,
+    moved_tokens = CASE WHEN $12 THEN b.moved_tokens ELSE 0 END,
+    moved_requests = CASE WHEN $12 THEN b.moved_requests ELSE 0 END;
