@@ -244,6 +244,18 @@ async def test_what_makes_no_sense_is_refused_by_its_field(
     await entries(acme, 0)
 
 
+async def test_a_value_that_nobody_can_spend_under_is_refused_with_what_was_meant(client: Client) -> None:
+    await client.found_acme()
+    each = budget_pb2.Each(dimension=types_pb2.DIMENSION_USER)
+    await client.budget("each", limits=cost(10_000), scope=budget_pb2.Scope(each=each))
+
+    error = await refusal(client.budgets.AdjustBudget(adjust_request("each", cost(1), each_value="adda")))
+
+    assert answer(error) == ("INVALID_ARGUMENT", "REFERENCE_UNKNOWN")
+    assert fields(error)["each_value"].startswith("there is no user “adda”; did you mean “ada”")
+    await entries(client, 0)
+
+
 async def test_a_limit_may_be_cut_to_nothing_and_raised_to_the_most(acme: Client) -> None:
     await adjusted(acme, "b", cost(-10_000), "one")
     assert await limits(acme, "b") == [0]

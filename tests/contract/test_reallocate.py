@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 
 from quota.v1 import budget_pb2, types_pb2
-from tests.support.calls import COST, TOKENS, Amount, amount, authorized, cost, denied, entries, held, limit
+from tests.support.calls import (
+    Amount,
+    COST,
+    TOKENS,
+    amount,
+    authorized,
+    cost,
+    denied,
+    entries,
+    held,
+    limit,
+    user,
+)
 from tests.support.money import (
     adjust_request,
     adjusted,
@@ -83,6 +95,7 @@ async def test_all_meters_move_together_or_none(client: Client) -> None:
 
 async def test_values_of_one_budget_may_give_to_each_other(client: Client) -> None:
     await client.found_acme()
+    await user(client, "bob")
     await client.budget("b", limits=cost(10_000), scope=EACH_USER)
 
     done = await reallocated(

@@ -4,7 +4,7 @@ answer rests on the current configuration.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from quota_service.application.configurations import Configurations
@@ -24,12 +24,15 @@ from quota_service.domain.errors import (
     InvalidRequest,
     NoLiveWindow,
     QuotaError,
+    ReferenceUnknown,
     StoreUnavailable,
     WindowsDiffer,
 )
+from quota_service.domain.faults import did_you_mean
 from quota_service.domain.limit_changes import Changed, OutOfRange, Short
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.schedule import pause_of, window_of
+from quota_service.domain.subject import Dimension
 from quota_service.domain.terms import Basis, Counters, Term
 
 Decided = Changed | Short | OutOfRange | Conflict | Inspected
@@ -147,9 +150,28 @@ def _budget(configuration: Configuration, name: CounterName) -> Budget:
         raise InvalidRequest(
             FieldProblem(name.field, f"budget “{name.budget}” has one counter, not one for each value")
         )
+    _require_known(configuration, budget, name)
     if budget.disabled:
         raise BudgetDisabled(f"Budget “{name.budget}” is disabled: it limits nothing that could be changed.")
     return budget
+
+
+def _require_known(configuration: Configuration, budget: Budget, name: CounterName) -> None:
+    """Raises ReferenceUnknown for a value that nobody can spend under: most likely it is mistyped."""
+    each, directory = budget.scope.each, configuration.directory
+    if each is None or not name.each_value or configuration.organization.create_unknown_subjects:
+        return
+    known: Mapping[Dimension, Mapping[str, object]] = {
+        Dimension.TEAM: directory.teams,
+        Dimension.USER: directory.users,
+        Dimension.API_KEY: directory.api_keys,
+        Dimension.PROJECT: directory.projects,
+    }
+    values = known.get(each.dimension)
+    if values is not None and name.each_value not in values:
+        what = each.dimension.name.lower().replace("api_key", "API key")
+        hint = did_you_mean(name.each_value, values)
+        raise ReferenceUnknown(FieldProblem(name.field, f"there is no {what} “{name.each_value}”{hint}"))
 
 
 def _window(budget: Budget, name: CounterName, now_ms: int, bounds: Bounds) -> WindowRef:

@@ -243,7 +243,8 @@ class BudgetServiceServicer:
         unless the message says that the change is made and only its entry on its way: the same request_id tells.
 
         Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
-        meter that the budget does not limit, a resulting limit out of range, an `until` that is over; FAILED_PRECONDITION / BUDGET_DISABLED;
+        meter that the budget does not limit, a resulting limit out of range, an `until` that is over; INVALID_ARGUMENT /
+        REFERENCE_UNKNOWN: an each_value that nobody can spend under, because the directory does not know it; FAILED_PRECONDITION / BUDGET_DISABLED;
         FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -259,7 +260,7 @@ class BudgetServiceServicer:
 
         Errors: NOT_FOUND / BUDGET_NOT_FOUND or ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / FIELD_INVALID: an each_value for a budget without `each`, a
         destination that is the source or of another organization, an amount below 1, a meter that one of them does not limit, a resulting limit out of
-        range; FAILED_PRECONDITION / HEADROOM_MISSING: there is less, and the message says how much; FAILED_PRECONDITION / WINDOWS_DIFFER;
+        range; INVALID_ARGUMENT / REFERENCE_UNKNOWN: as AdjustBudget; FAILED_PRECONDITION / HEADROOM_MISSING: there is less, and the message says how much; FAILED_PRECONDITION / WINDOWS_DIFFER;
         FAILED_PRECONDITION / BUDGET_DISABLED; FAILED_PRECONDITION / NO_LIVE_WINDOW; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with
         other content.
         """
