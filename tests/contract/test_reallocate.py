@@ -9,9 +9,9 @@ import pytest
 
 from quota.v1 import budget_pb2, types_pb2
 from tests.support.calls import (
-    Amount,
     COST,
     TOKENS,
+    Amount,
     amount,
     authorized,
     cost,
