@@ -206,7 +206,13 @@ def for_person(violation: Violation, help_url: str) -> str:
         return _closed(text, f"Try again in {wait(violation.retry_ms)}.")
     see = f"See {help_url}"
     is_shown = help_url and len(see) <= MESSAGE_LENGTH_MAX - REASON_LENGTH_MIN
-    return _closed(text, see if is_shown else _TO_DO.get(violation.reason, ""))
+    return _closed(text, see if is_shown else _to_do(violation))
+
+
+def _to_do(violation: Violation) -> str:
+    if violation.reason is Reason.BUDGET_EXHAUSTED and 0 < violation.ceiling < violation.requested:
+        return "Send a smaller request, or ask for a higher limit."
+    return _TO_DO.get(violation.reason, "")
 
 
 def _closed(text: str, to_do: str) -> str:

@@ -108,6 +108,11 @@ GOLDEN = {
         "Budget “Sales” has no room for $0.0075: $120.00 spent of $150.00 (this model stops at $120.00); "
         "it resets on 1 Dec 2026 00:00 EST. Ask for a higher limit.",
     ),
+    "more than a whole window allows": (
+        told(Amounts(151_000_000), Counters()),
+        "Budget “Sales” has no room for $151.00: $0.00 spent of $150.00; it resets on 1 Dec 2026 00:00 EST. "
+        "Send a smaller request, or ask for a higher limit.",
+    ),
     "a window that was given more": (
         told(Amounts(7_500), Counters(spent=Amounts(200_000_000), added=Amounts(50_000_000))),
         "Budget “Sales” has no room for $0.0075: $200.00 spent of $200.00; it resets on 1 Dec 2026 00:00 EST. "
