@@ -266,3 +266,17 @@ async def test_a_budget_that_is_switched_on_counts_the_window_so_far(client: Cli
     mask = FieldMask(paths=["disabled"])
     await client.budgets.UpdateBudget(budget_pb2.UpdateBudgetRequest(budget=on, update_mask=mask))
     assert await spent(client) == SPENT
+
+
+async def test_a_call_that_is_settled_after_valkeys_loss_comes_on_top_of_what_the_ledger_has(
+    client: Client, stores: Stores
+) -> None:
+    await founded(client)
+    await spend(client, "before")
+    await made(client)
+    await spend(client, "since")
+    name = await held(client, "k")
+    await stores.drained()
+    await stores.valkey.delete(*await stores.keys())
+    await committed(client, name)
+    assert await spent(client) == 3 * SPENT
