@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -149,13 +148,6 @@ class LimitMachine(Machine):
 
     def _request_ids(self) -> SearchStrategy[str]:
         return st.one_of(st.builds(self._name), st.builds(self._name), st.sampled_from(REQUEST_IDS))
-
-
-@pytest.fixture
-def valkey(valkey_url: str, key_prefix: str) -> Iterator[Valkey]:
-    opened = Valkey(valkey_url, f"{key_prefix}:")
-    yield opened
-    opened.close()
 
 
 @pytest.mark.timeout(10 * EXAMPLES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -280,13 +279,6 @@ class Machine(RuleBasedStateMachine):
             name for name in self.names if not holds[name].end_ms and not holds[name].due(self.twins.now_ms)
         ]
         return data.draw(st.sampled_from([*live[-3:] * 3, *self.names[-3:], *self.names, "unknown"]))
-
-
-@pytest.fixture
-def valkey(valkey_url: str, key_prefix: str) -> Iterator[Valkey]:
-    opened = Valkey(valkey_url, f"{key_prefix}:")
-    yield opened
-    opened.close()
 
 
 @pytest.mark.timeout(10 * EXAMPLES)
