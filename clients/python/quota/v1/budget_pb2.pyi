@@ -1084,7 +1084,7 @@ class RateLimit(_message.Message):
     Tokens are taken by the request's estimate and corrected when the call is committed: what was not used is given back as far as time has not given
     it back already, and what was used beyond the hold is taken. A denial carries the exact wait; a denied request takes nothing.
 
-    A change acts at once. Changing `limit` or `interval` starts it fresh, and so does the loss of Valkey. Money has no rate: limit it with a budget.
+    A change acts at once. Changing `meter`, `limit` or `interval` starts it fresh, and so does the loss of Valkey. Money has no rate: limit it with a budget.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
