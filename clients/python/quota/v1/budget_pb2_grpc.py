@@ -319,7 +319,7 @@ class BudgetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateRateLimit(self, request, context):
-        """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `limit` or
+        """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `meter`, `limit` or
         `interval` starts it fresh.
 
         Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /

@@ -145,7 +145,7 @@ class BudgetServiceStub:
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
     """
     UpdateRateLimit: _grpc.UnaryUnaryMultiCallable[_budget_pb2.UpdateRateLimitRequest, _budget_pb2.RateLimit]
-    """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `limit` or
+    """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `meter`, `limit` or
     `interval` starts it fresh.
 
     Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
@@ -299,7 +299,7 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
     """
     UpdateRateLimit: _aio.UnaryUnaryMultiCallable[_budget_pb2.UpdateRateLimitRequest, _budget_pb2.RateLimit]  # type: ignore[assignment]
-    """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `limit` or
+    """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `meter`, `limit` or
     `interval` starts it fresh.
 
     Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
@@ -540,7 +540,7 @@ class BudgetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _budget_pb2.UpdateRateLimitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_budget_pb2.RateLimit, _abc.Awaitable[_budget_pb2.RateLimit]]:
-        """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `limit` or
+        """Changes a rate limit: the fields of `update_mask`. The result as a whole must be valid. It acts at once on all replicas; a change of `meter`, `limit` or
         `interval` starts it fresh.
 
         Errors: NOT_FOUND / RESOURCE_NOT_FOUND: it does not exist and `allow_missing` is not set; NOT_FOUND / ORGANIZATION_NOT_FOUND; FAILED_PRECONDITION /
