@@ -58,7 +58,8 @@ class Stores:
     async def balance(self, budget: str) -> tuple[int, int]:
         """What the ledger has added up for a budget of acme: spent and overrun, in micro-USD."""
         [row] = await self._database.fetch(
-            "SELECT coalesce(sum(spent_cost_micros), 0)::bigint, coalesce(sum(overrun_cost_micros), 0)::bigint"
+            "SELECT coalesce(sum(spent_cost_micros), 0)::bigint,"
+            " coalesce(sum(overrun_cost_micros), 0)::bigint"
             " FROM window_balances"
             " WHERE organization = 'acme' AND budget = $1",
             budget,
