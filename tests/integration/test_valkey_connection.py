@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from quota_service.domain.amounts import Amounts, Limits
 from quota_service.domain.errors import StoreUnavailable
+from quota_service.embedded.process import until
+from quota_service.embedded.valkey import EmbeddedValkey
 from tests.support.commands import (
     authorize,
     commit,
@@ -109,3 +114,32 @@ async def test_a_caller_that_gives_up_does_not_disturb_the_replies_of_others(
         given_up.cancel()
         assert granted(await patient).hold.reservation == "r2"
         assert granted(await stores.holds.authorize(authorize(hold, term()))).hold.reservation == "r1"
+
+
+async def test_a_connection_knows_the_run_of_the_server_that_it_has_reached(tmp_path: Path) -> None:
+    server = EmbeddedValkey(tmp_path / "valkey", durable=False)
+    await server.start()
+    try:
+        async with opened(server.url) as stores:
+            connection = stores.connection
+            assert connection.known_run_id == ""
+            first = await connection.run_id()
+            assert re.fullmatch("[0-9a-f]{40}", first)
+            assert connection.known_run_id == first
+            await server.stop()
+            await server.start()
+            assert await _until(lambda: connection.known_run_id != first)
+            assert await connection.run_id() not in ("", first)
+    finally:
+        await server.stop()
+
+
+async def test_asking_for_the_run_of_a_server_that_is_not_there_is_unavailable(free_port: int) -> None:
+    async with opened(f"redis://127.0.0.1:{free_port}") as stores:
+        with pytest.raises(StoreUnavailable):
+            await stores.connection.run_id()
+        assert stores.connection.known_run_id == ""
+
+
+async def _until(condition: Callable[[], bool]) -> bool:
+    return await until(condition, timeout_s=10)

@@ -45,6 +45,7 @@ class _Protocol(asyncio.Protocol):
         self._outgoing: list[bytes] = []
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self.run_id = ""
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -122,6 +123,18 @@ class Connection:
                 raise
         return cast(list[Any], await self.call("EVAL", script.source, len(keys), *keys, *arguments))
 
+    @property
+    def known_run_id(self) -> str:
+        """The run id of the server that this is connected to; empty where it is connected to none."""
+        protocol = self._protocol
+        return "" if protocol is None or protocol.closed else protocol.run_id
+
+    async def run_id(self) -> str:
+        """The run id of the server, which is new with each of its starts; connects where need be. Raises
+        StoreUnavailable.
+        """
+        return self.known_run_id or (await self._connect()).run_id
+
     async def close(self) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
@@ -170,6 +183,7 @@ class Connection:
         if database := self._options.get("db"):
             _checked(await protocol.send(("SELECT", str(database))))
         _checked(await protocol.send(("PING",)))
+        protocol.run_id = _run_id(_checked(await protocol.send(("INFO", "server"))))
 
     async def _watch(self) -> None:
         """One clock for all calls, in place of a timer a call."""
@@ -186,3 +200,10 @@ def _checked(reply: Any) -> Any:
             raise StoreUnavailable("Valkey cannot take the command now.") from reply
         raise ReplyError(str(reply))
     return reply
+
+
+def _run_id(information: bytes) -> str:
+    for line in information.decode().splitlines():
+        if line.startswith("run_id:"):
+            return line.removeprefix("run_id:")
+    raise ReplyError("The server does not tell its run id.")
