@@ -54,10 +54,11 @@ class Settlement(NamedTuple):
 class Hold:
     """A reservation as the stores keep it.
 
-    Fixed at Authorize: who, what (`downgraded`: not the model that was asked for), `rates` (pico-USD per
-    token), `windows`. Moving: `state`, `held` (what Authorize and Extend took), `charged` (what Commits have
-    charged so far), `parts` and `late_parts` (Commits that left it open), and, once settled, the final
-    Commit's content hash and result. Times are milliseconds by the store's clock; `end_ms` is 0 while held.
+    Fixed at Authorize: who, what (`downgraded`: not the model that was asked for; `degraded`: granted while
+    a store was down, so that `held` is nothing), `rates` (pico-USD per token), `windows`. Moving: `state`,
+    `held` (what Authorize and Extend took), `charged` (what Commits have charged so far), `parts` and
+    `late_parts` (Commits that left it open), and, once settled, the final Commit's content hash and result.
+    Times are milliseconds by the store's clock; `end_ms` is 0 while held.
     """
 
     organization: str
@@ -69,6 +70,7 @@ class Hold:
     model: str
     requested_model: str
     downgraded: bool = False
+    degraded: bool = False
     rates: tuple[Rate, ...]
     caller_priced: bool = False
     input_tokens: int = 0

@@ -88,6 +88,21 @@ async def test_an_end_before_its_hold_writes_the_hold_and_leaves_nothing_open(
     assert await open_reservations(pool, "acme") == set()
 
 
+async def test_a_degraded_hold_that_held_nothing_is_implied_by_its_end_all_the_same(
+    ledger: PostgresLedger, pool: asyncpg.Pool
+) -> None:
+    hold, end = Life(replace(a_hold(), held=NOTHING, degraded=True)).commit(400).entries
+
+    assert (await ledger.write([end])).results == [NEW]
+    implied = await ledger.find("acme", key_of_hold("r1"))
+    assert implied is not None
+    assert implied.entry.hold == hold.hold
+    assert implied.entry.hold.degraded
+
+    assert (await ledger.write([hold])).results == [REPLAYED]
+    assert await open_reservations(pool, "acme") == set()
+
+
 async def test_within_a_batch_the_hold_is_listed_before_its_end_whatever_their_order(
     ledger: PostgresLedger,
 ) -> None:

@@ -33,7 +33,16 @@ from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.scope import Each, Scope
 from quota_service.domain.subject import ApiKey, Dimension, Organization, Project, Subject, Team, User
 from quota_service.domain.terms import Counters, Term
-from quota_service.edge.convert import budget, catalog, directory, ledger, model_policy, ratelimit, times
+from quota_service.edge.convert import (
+    budget,
+    catalog,
+    directory,
+    ledger,
+    model_policy,
+    quota,
+    ratelimit,
+    times,
+)
 from quota_service.edge.convert.period import period_of
 from quota_service.edge.convert.statuses import budget_statuses
 from quota_service.edge.convert.subject import subject, subject_of
@@ -376,6 +385,16 @@ def test_a_holds_entry_tells_the_estimate_and_charges_nothing() -> None:
     assert not message.HasField("charged")
     assert message.name == ""
     assert not message.HasField("create_time")
+
+
+def test_what_was_granted_degraded_is_told_of_the_reservation_and_of_each_of_its_entries() -> None:
+    degraded = replace(HOLD, degraded=True)
+    assert quota.reservation(degraded).degraded
+    assert quota.reservation(degraded).held == types_pb2.Amounts(cost_micros=0, tokens=0, requests=0)
+    for entry in (replace(COMMIT, type=EntryType.HOLD, hold=degraded), replace(COMMIT, hold=degraded)):
+        assert ledger.ledger_entry("acme", LedgerRow(id=1, entry=entry, create_ms=1)).degraded
+    assert not quota.reservation(HOLD).degraded
+    assert not ledger.ledger_entry("acme", LedgerRow(id=1, entry=COMMIT, create_ms=1)).degraded
 
 
 def test_a_filter_with_another_organizations_name_is_refused() -> None:

@@ -35,6 +35,7 @@ def ledger_entry(organization: str, row: LedgerRow) -> report_pb2.LedgerEntry:
         charged=amounts.some_amounts(entry.charged),
         overrun=amounts.some_amounts(entry.overrun),
         late=entry.late,
+        degraded=hold.degraded,
         windows=_windows(organization, entry),
         actor=entry.actor or (SYSTEM if entry.type is EntryType.EXPIRE else ""),
         reason=entry.reason,

@@ -162,6 +162,7 @@ def _fill_reservation(message: pb.Reservation, hold: Hold) -> None:
     message.model = hold.model
     message.requested_model = hold.requested_model
     message.downgraded = hold.downgraded
+    message.degraded = hold.degraded
     amounts.fill(message.held, hold.held)
     amounts.fill(message.committed, hold.charged)
     message.granted_output_tokens = hold.granted_output_tokens

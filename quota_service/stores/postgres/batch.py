@@ -67,8 +67,8 @@ class Batch:
         holds_here = {_key(entry): entry for entry in reversed(self._entries) if entry.type is EntryType.HOLD}
         claims: dict[Key, Entry | Hold] = {}
         for entry in self._entries:
-            # What is charged to a reservation that no store knew has no hold.
-            if entry.hold.reservation and entry.hold.held != NOTHING:
+            # What is charged to a reservation that no store knew has no hold; a degraded one held nothing.
+            if entry.hold.reservation and (entry.hold.held != NOTHING or entry.hold.degraded):
                 key = (entry.hold.organization, key_of_hold(entry.hold.reservation))
                 claims.setdefault(key, holds_here.get(key, entry.hold))
             claims.setdefault(_key(entry), entry)

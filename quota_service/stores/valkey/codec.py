@@ -44,6 +44,7 @@ class Document(msgspec.Struct, frozen=True, omit_defaults=True):
     content_hash: str = ""
     requested_model: str = ""
     downgraded: bool = False
+    degraded: bool = False
     caller_priced: bool = False
     input_tokens: int = 0
     own_cost_micros: int | None = None
@@ -138,6 +139,7 @@ def encode_document(hold: Hold) -> bytes:
             content_hash=hold.content_hash,
             requested_model=hold.requested_model,
             downgraded=hold.downgraded,
+            degraded=hold.degraded,
             caller_priced=hold.caller_priced,
             input_tokens=hold.input_tokens,
             own_cost_micros=hold.own_cost_micros,
@@ -179,6 +181,7 @@ def decode_hold(doc: bytes, live: bytes) -> Hold:
         model=fixed.model,
         requested_model=fixed.requested_model,
         downgraded=fixed.downgraded,
+        degraded=fixed.degraded,
         rates=fixed.rates,
         caller_priced=fixed.caller_priced,
         input_tokens=fixed.input_tokens,

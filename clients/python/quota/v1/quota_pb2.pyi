@@ -250,7 +250,9 @@ class Reservation(_message.Message):
     downgraded: _builtins.bool
     """`model` is not what was asked for, because that did not fit."""
     degraded: _builtins.bool
-    """Granted while a store was down: nothing is held."""
+    """Granted while a store was down, because the organization's `outage_policy` allows it: nothing is held, so `held` is 0 and whatever a Commit
+    charges is above the hold.
+    """
     granted_output_tokens: _builtins.int
     """Output tokens that the hold covers."""
     @_builtins.property

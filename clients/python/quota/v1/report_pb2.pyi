@@ -112,13 +112,13 @@ class LedgerEntry(_message.Message):
     usage_estimated: _builtins.bool
     """The usage is the caller's estimate."""
     exact_cost_usd: _builtins.str
-    """The exact price of what this entry charged (for a hold: of what it held) in USD, before it was rounded up to micro-USD: a decimal such as
-    `0.0012345`, never in exponent notation.
+    """The exact price of what this entry charged (for a hold: of what it held; for a degraded one, which held nothing: of what it granted) in USD,
+    before it was rounded up to micro-USD: a decimal such as `0.0012345`, never in exponent notation.
     """
     late: _builtins.bool
     """It came after the reservation had expired or been released."""
     degraded: _builtins.bool
-    """The reservation was granted while a store was down: nothing was held."""
+    """The reservation was granted while a store was down: nothing was held. Its hold, its charges and its end all say so."""
     actor: _builtins.str
     """Who did it: the caller, or `system` for what the service did by itself."""
     reason: _builtins.str
