@@ -43,6 +43,20 @@ HELD_RETRY_MS_MAX = 5_000
 """Holds mostly end before their time: waiting longer for one would waste the caller's."""
 
 
+STORE_RETRY_MS = 2_000
+"""When to ask again what the outage of a store denied: it costs the service next to nothing."""
+
+
+def outage(message: str) -> Violation:
+    """The one reason to deny a request while a store is down; `message` is one of `messages`."""
+    return Violation(
+        reason=Reason.STORE_UNAVAILABLE,
+        message=messages.short(message),
+        retryable=True,
+        retry_ms=STORE_RETRY_MS,
+    )
+
+
 def violations(
     denied: Denied,
     budgets: Sequence[Budget],

@@ -51,6 +51,7 @@ _TO_DO = {
     Reason.SUBJECT_CONTRADICTORY: "Send only what belongs together.",
     Reason.DIMENSION_REQUIRED: "Send it with the request.",
     Reason.TOO_MANY_VALUES: "Ask for a higher maximum.",
+    Reason.STORE_UNAVAILABLE: "Try again in a moment.",
 }
 
 
@@ -199,9 +200,34 @@ def partial(granted: int, asked: int) -> str:
     return f"Only {amount(granted, Meter.TOKENS)} of output fit, of {asked:,} asked for."
 
 
+def store_unavailable() -> str:
+    """The store of budgets is down, and the organization denies meanwhile."""
+    return "The service cannot reach its store of budgets, and this organization denies while that lasts."
+
+
+def degraded_cap_reached(requested_micros: int, cap_micros: int) -> str:
+    """The store of budgets is down, and a request does not fit into what is granted meanwhile."""
+    return (
+        "The service cannot reach its store of budgets, and there is no room for "
+        f"{amount(requested_micros, Meter.COST)} in the {amount(cap_micros, Meter.COST)} that may be granted "
+        "while that lasts."
+    )
+
+
+def buffer_nearly_full() -> str:
+    """The ledger has been down for so long that no room is left for the usage of further calls."""
+    return (
+        "The service has not reached its ledger for so long that it has hardly any room left for usage that "
+        "waits to be written, so it allows nothing new while that lasts."
+    )
+
+
 def for_person(violation: Violation, help_url: str) -> str:
     """A denial in one message: what stands in the way, and one thing to do or where to turn."""
     text = violation.message
+    if violation.reason is Reason.STORE_UNAVAILABLE:
+        # How long an outage lasts nobody knows, and no page that help_url leads to changes it.
+        return _closed(text, _TO_DO[violation.reason])
     if violation.retryable and violation.retry_ms is not None:
         return _closed(text, f"Try again in {wait(violation.retry_ms)}.")
     see = f"See {help_url}"

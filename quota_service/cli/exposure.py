@@ -14,6 +14,7 @@ from quota_service.cli.zones import fetch_zones
 
 _BOUNDED = exposure_pb2.Exposure.KIND_HARD_CEILING
 _UNBOUNDED = exposure_pb2.Exposure.KIND_UNBOUNDED
+_DEGRADED = exposure_pb2.Exposure.KIND_DEGRADED
 
 
 @click.command()
@@ -37,7 +38,7 @@ def _print(found: exposure_pb2.Exposure, zones: tables.Zones) -> None:
     number = output.styled(usd(found.total_micros), bold=True, fg="green" if found.bounded else "red")
     click.echo(f"\n  {number}  {headline(found, zones)}")
     counted = [part for part in found.parts if part.kind != _UNBOUNDED]
-    if any(part.kind == _BOUNDED for part in counted):
+    if any(part.kind == _BOUNDED or part.amount_micros for part in counted):
         _print_ceilings(counted, zones)
     for sentence in open_ends(found):
         click.echo(sentence)
@@ -47,9 +48,11 @@ def headline(found: exposure_pb2.Exposure, zones: tables.Zones) -> str:
     """What the number is, in words."""
     if not found.bounded:
         return "and more: not everything is bounded"
-    if not found.HasField("reset_time"):
-        return "at most"
-    return f"at most, until {tables.local_time(found.reset_time, zones.get('', ''), form='%b %d %H:%M %Z')}"
+    until = ""
+    if found.HasField("reset_time"):
+        until = f", until {tables.local_time(found.reset_time, zones.get('', ''), form='%b %d %H:%M %Z')}"
+    allows = any(part.kind == _DEGRADED and part.amount_micros for part in found.parts)
+    return f"at most{until}{', with one outage of the store on one replica' if allows else ''}"
 
 
 def open_ends(found: exposure_pb2.Exposure) -> list[str]:

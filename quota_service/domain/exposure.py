@@ -5,7 +5,9 @@ those, the outermost count: a budget is counted with another one where all its r
 and its window does not outlast the other's. Whatever requests may be admitted and fall under none of them are
 unbounded.
 
-Not counted, because no budget stops it: overruns of holds, Records, and late Commits.
+Not counted, because no budget stops it: overruns of holds, Records, and late Commits. What may be granted
+while the store of budgets is unreachable is counted for one replica and one outage: nobody knows how many of
+both there will be.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from quota_service.domain.caps import Cap, Ceiling, ceiling, is_inside, live_bud
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.ladder import ceiling_percent
 from quota_service.domain.period import Window
-from quota_service.domain.subject import Dimension
+from quota_service.domain.subject import Dimension, OutagePolicy
 from quota_service.domain.terms import Counters
 from quota_service.domain.traffic import SUBJECT_DIMENSIONS, Traffic, implied, includes, values
 
@@ -81,7 +83,7 @@ def exposure(configuration: Configuration, found: Sequence[Cap], readings: Readi
     ceilings = {cap.budget.id: ceiling(cap, readings.get(cap.budget.id, {}), now_ms) for cap in found}
     counted = {_lowest(cap, found, ceilings) for cap in found}
     bounded = (_bounded(cap, ceilings[cap.budget.id]) for cap in found if cap.budget.id in counted)
-    return Exposure((*bounded, *_unbounded(configuration, found, now_ms), _DEGRADED))
+    return Exposure((*bounded, *_unbounded(configuration, found, now_ms), _degraded(configuration)))
 
 
 def _lowest(cap: Cap, found: Sequence[Cap], ceilings: Mapping[str, Ceiling]) -> str:
@@ -105,9 +107,19 @@ def _bounded(cap: Cap, comes_to: Ceiling) -> Part:
     )
 
 
-_DEGRADED = Part(
-    kind=PartKind.DEGRADED,
-    explanation="Nothing is allowed while the store is unreachable: outages add nothing.",
+def _degraded(configuration: Configuration) -> Part:
+    organization = configuration.organization
+    allows = organization.outage_policy is OutagePolicy.ALLOW_DEGRADED
+    return Part(
+        kind=PartKind.DEGRADED,
+        explanation=_PER_REPLICA if allows else _NO_OUTAGE,
+        amount_micros=organization.degraded_cap_micros,
+    )
+
+
+_NO_OUTAGE = "Nothing is allowed while the store is unreachable: outages add nothing."
+_PER_REPLICA = (
+    "Each replica may grant so much in each outage of the store; one replica and one outage are counted."
 )
 
 

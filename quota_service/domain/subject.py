@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+|:-]{0,127}")
 
@@ -78,9 +78,20 @@ class Project:
     disabled: bool = False
 
 
+class OutagePolicy(StrEnum):
+    """What to answer while the store of budgets is down."""
+
+    DENY = "DENY"
+    ALLOW_DEGRADED = "ALLOW_DEGRADED"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
-    """An organization and its settings."""
+    """An organization and its settings.
+
+    `degraded_cost_cap_micros`: the most that one replica may grant in one outage; not `None` with
+    ALLOW_DEGRADED, without meaning otherwise.
+    """
 
     id: str
     display_name: str = ""
@@ -89,6 +100,14 @@ class Organization:
     create_unknown_subjects: bool = False
     required_dimensions: tuple[Dimension, ...] = ()
     help_url: str = ""
+    outage_policy: OutagePolicy = OutagePolicy.DENY
+    degraded_cost_cap_micros: int | None = None
+
+    @property
+    def degraded_cap_micros(self) -> int:
+        """What one replica may grant in one outage: nothing where the policy is to deny."""
+        allows = self.outage_policy is OutagePolicy.ALLOW_DEGRADED
+        return (self.degraded_cost_cap_micros or 0) if allows else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,13 @@ from quota.v1 import directory_pb2 as pb
 from tests.contract.conftest import ACME, Service
 from tests.support.refusals import answer, fields, refusal
 
+ALLOW_DEGRADED = pb.OUTAGE_POLICY_ALLOW_DEGRADED
+ALLOWS = pb.Organization(outage_policy=ALLOW_DEGRADED, degraded_cost_cap_micros=25_000_000)
+NO_CAP = (
+    "is required with OUTAGE_POLICY_ALLOW_DEGRADED: say how much each replica may grant in one outage, in "
+    "micro-USD"
+)
+
 
 async def create_team(
     service: Service, id_: str, team: pb.Team | None = None, request_id: str = ""
@@ -194,6 +201,45 @@ async def test_an_organization_is_created_once_listed_and_changed(service: Servi
     assert list(listed.organizations) == [updated]
 
 
+async def changed(service: Service, organization: pb.Organization, *paths: str) -> pb.Organization:
+    named = pb.Organization(name=ACME)
+    named.MergeFrom(organization)
+    request = pb.UpdateOrganizationRequest(organization=named, update_mask=FieldMask(paths=paths))
+    return await service.directory.UpdateOrganization(request)
+
+
+async def test_an_organization_denies_during_outages_unless_it_says_how_much_may_be_granted(
+    service: Service,
+) -> None:
+    found = await service.directory.GetOrganization(pb.GetOrganizationRequest(name=ACME))
+    assert found.outage_policy == pb.OUTAGE_POLICY_DENY
+    assert not found.HasField("degraded_cost_cap_micros")
+    request = pb.CreateOrganizationRequest(organization_id="globex", organization=ALLOWS)
+    created = await service.directory.CreateOrganization(request)
+    assert (created.outage_policy, created.degraded_cost_cap_micros) == (ALLOW_DEGRADED, 25_000_000)
+    assert await service.directory.GetOrganization(pb.GetOrganizationRequest(name=created.name)) == created
+
+
+async def test_the_outage_policy_and_its_cap_are_changed_one_by_one(service: Service) -> None:
+    kept = await changed(service, ALLOWS, "degraded_cost_cap_micros")
+    assert (kept.outage_policy, kept.degraded_cost_cap_micros) == (pb.OUTAGE_POLICY_DENY, 25_000_000)
+    allows = await changed(service, pb.Organization(outage_policy=ALLOW_DEGRADED), "outage_policy")
+    assert (allows.outage_policy, allows.degraded_cost_cap_micros) == (ALLOW_DEGRADED, 25_000_000)
+    free = await changed(service, pb.Organization(degraded_cost_cap_micros=0))
+    assert (free.outage_policy, free.HasField("degraded_cost_cap_micros")) == (ALLOW_DEGRADED, True)
+    assert free.degraded_cost_cap_micros == 0
+
+    error = await refusal(changed(service, pb.Organization(), "degraded_cost_cap_micros"))
+    assert fields(error) == {"organization.degraded_cost_cap_micros": NO_CAP}
+
+    denies = await changed(service, pb.Organization(), "outage_policy", "degraded_cost_cap_micros")
+    assert (denies.outage_policy, denies.HasField("degraded_cost_cap_micros")) == (
+        pb.OUTAGE_POLICY_DENY,
+        False,
+    )
+    assert denies.time_zone == "Europe/Berlin"
+
+
 async def test_a_change_that_could_not_be_published_is_not_answered_and_its_repeat_publishes(
     service: Service,
 ) -> None:
@@ -241,6 +287,22 @@ async def test_bad_input_names_its_field_and_changes_nothing(
 
 
 BAD_SETTINGS = (
+    (
+        pb.Organization(outage_policy=ALLOW_DEGRADED),
+        "FIELD_INVALID",
+        "organization.degraded_cost_cap_micros",
+    ),
+    (
+        pb.Organization(outage_policy=ALLOW_DEGRADED, degraded_cost_cap_micros=-1),
+        "FIELD_INVALID",
+        "organization.degraded_cost_cap_micros",
+    ),
+    (
+        pb.Organization(degraded_cost_cap_micros=900_000_000_000_001),
+        "FIELD_INVALID",
+        "organization.degraded_cost_cap_micros",
+    ),
+    (pb.Organization(outage_policy=7), "FIELD_INVALID", "organization.outage_policy"),  # type: ignore[arg-type]
     (pb.Organization(time_zone="Europe/Berlim"), "TIME_ZONE_UNKNOWN", "organization.time_zone"),
     (pb.Organization(help_url="javascript:alert(1)"), "FIELD_INVALID", "organization.help_url"),
     (

@@ -74,6 +74,16 @@ async def test_what_nothing_bounds_is_named(client: Client) -> None:
     assert kinds(found) == [(CEILING, "team"), (UNBOUNDED, "soft"), (DEGRADED, "")]
 
 
+async def test_what_may_be_granted_in_an_outage_comes_on_top(client: Client) -> None:
+    await client.found_acme(outage_policy="OUTAGE_POLICY_ALLOW_DEGRADED", degraded_cost_cap_micros=25_000_000)
+    await client.budget("all", limits=cost(100_000))
+    found = await exposed(client)
+    assert (found.bounded, found.total_micros) == (True, 25_100_000)
+    [_, outages] = found.parts
+    assert (outages.kind, outages.amount_micros, outages.source) == (DEGRADED, 25_000_000, "")
+    assert "Each replica" in outages.explanation
+
+
 async def test_every_server_tells_it_under_the_configuration_as_it_is(client: Client, other: Client) -> None:
     await client.found_acme()
     await client.budget("all", limits=cost(100_000))

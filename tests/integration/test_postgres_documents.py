@@ -25,7 +25,7 @@ from quota_service.domain.period import Fixed, Monthly, Weekly
 from quota_service.domain.pricing import DatedRate, Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.scope import Each, Scope
-from quota_service.domain.subject import ApiKey, Dimension, Organization, Project, Team, User
+from quota_service.domain.subject import ApiKey, Dimension, Organization, OutagePolicy, Project, Team, User
 from quota_service.stores.postgres import documents
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from tests.integration.postgres_values import GPT
@@ -88,7 +88,11 @@ async def test_a_resource_comes_back_as_it_was_put(store: PostgresConfigurationS
 
 
 organizations = st.builds(
-    Organization, id=st.text(), required_dimensions=st.tuples(st.sampled_from(Dimension))
+    Organization,
+    id=st.text(),
+    required_dimensions=st.tuples(st.sampled_from(Dimension)),
+    outage_policy=st.sampled_from(OutagePolicy),
+    degraded_cost_cap_micros=st.none() | st.integers(0, 9 * 10**14),
 )
 
 
@@ -150,6 +154,13 @@ def test_documents_keep_every_resource(value: documents.Resource) -> None:
 @given(value=organizations)
 def test_documents_keep_every_organization(value: Organization) -> None:
     assert documents.decode(Organization, documents.encode(value)) == value
+
+
+def test_an_organization_that_an_older_version_wrote_denies_during_outages() -> None:
+    written = '{"id":"acme","display_name":"","time_zone":"UTC","allow_unbudgeted":true}'
+    assert documents.decode(Organization, written) == Organization(
+        id="acme", allow_unbudgeted=True, outage_policy=OutagePolicy.DENY, degraded_cost_cap_micros=None
+    )
 
 
 def test_documents_ignore_what_a_newer_version_adds() -> None:

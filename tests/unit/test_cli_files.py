@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from quota.v1 import budget_pb2, catalog_pb2, types_pb2
+from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, types_pb2
 from quota_service.cli.files import documents
 from quota_service.cli.files.changes import plan_changes
 from quota_service.cli.files.reading import Problems
@@ -60,6 +61,29 @@ def test_what_is_written_reads_as_the_same() -> None:
 def test_dollars_become_micros_and_tokens_stay() -> None:
     budget = budget_of("    limit: {usd: 2000.50, tokens: 5_000_000}\n    period: monthly\n    mode: hard\n")
     assert budget.limits == types_pb2.Amounts(cost_micros=2_000_500_000, tokens=5_000_000)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"outage_policy": directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED, "degraded_cost_cap_micros": 25_500_000},
+        {"outage_policy": directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED, "degraded_cost_cap_micros": 0},
+        {"outage_policy": directory_pb2.OUTAGE_POLICY_DENY, "degraded_cost_cap_micros": 5_000_000},
+        {"outage_policy": directory_pb2.OUTAGE_POLICY_DENY},
+        {},
+    ],
+    ids=["allows", "allows what is free", "denies with a cap", "denies", "says nothing"],
+)
+def test_what_an_organization_says_of_outages_is_written_and_read_as_the_same(
+    settings: dict[str, Any],
+) -> None:
+    state: State = {(Kind.ORGANIZATION, "acme"): directory_pb2.Organization(time_zone="UTC", **settings)}
+    text = render("acme", state)
+    again, problems = parsed(text)
+    assert problems.errors == []
+    assert plan_changes(again, state, prune=True).changes == []
+    assert ("outage_policy: allow_degraded\n" in text) == (settings.get("outage_policy") == 2)
+    assert ("degraded_cost_cap: {usd: " in text) == ("degraded_cost_cap_micros" in settings)
 
 
 def test_a_budget_can_have_all_its_parts() -> None:
@@ -123,6 +147,7 @@ models:
 
 
 BUDGET = "organization: acme\nbudgets:\n  b:\n    limit: {usd: 1}\n    period: monthly\n    mode: hard\n"
+OUTAGE = "organization:\n  {id: a, outage_policy: allow_degraded, degraded_cost_cap: {usd: 25}}\n"
 
 
 @pytest.mark.parametrize(
@@ -166,6 +191,32 @@ BUDGET = "organization: acme\nbudgets:\n  b:\n    limit: {usd: 1}\n    period: m
         ("teams: {a: {\n", "this is not YAML"),
         ("", "acme.yaml:1:1: the file is empty"),
         ("organization: {name: Acme}\n", "acme.yaml:1:15: organization: needs an id"),
+        (
+            OUTAGE.replace(", degraded_cost_cap: {usd: 25}", ""),
+            "acme.yaml:2:26: organization.outage_policy: allow_degraded needs a degraded_cost_cap; write how "
+            "much each replica may grant in one outage, such as {usd: 25}",
+        ),
+        (
+            OUTAGE.replace("allow_degraded", "allow_degrade"),
+            "acme.yaml:2:26: organization.outage_policy: 'allow_degrade' is none of deny, allow_degraded; "
+            "did you mean 'allow_degraded'?",
+        ),
+        (
+            OUTAGE.replace("{usd: 25}", "{}"),
+            "acme.yaml:2:61: organization.degraded_cost_cap: needs an amount such as {usd: 25}",
+        ),
+        (
+            OUTAGE.replace("{usd: 25}", "25"),
+            "acme.yaml:2:61: organization.degraded_cost_cap: must be a mapping",
+        ),
+        (
+            OUTAGE.replace("25}", "-25}"),
+            "acme.yaml:2:67: organization.degraded_cost_cap.usd: -25 is negative",
+        ),
+        (
+            OUTAGE.replace("usd:", "tokens:"),
+            "acme.yaml:2:62: organization.degraded_cost_cap: unknown key 'tokens'",
+        ),
         (
             "models: [{provider: x, model: y, usd_per_million_tokens: {input: 1}}]\n",
             "needs a price for output",

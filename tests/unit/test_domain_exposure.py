@@ -24,7 +24,7 @@ from quota_service.domain.exposure import Exposure, PartKind, exposure
 from quota_service.domain.period import Daily, Monthly, Once
 from quota_service.domain.pricing import Model
 from quota_service.domain.scope import Each, Scope
-from quota_service.domain.subject import ApiKey, Dimension, Directory, Organization, Team, User
+from quota_service.domain.subject import ApiKey, Dimension, Directory, Organization, OutagePolicy, Team, User
 from quota_service.domain.terms import Counters
 
 NOW_MS = 1_796_126_400_000  # 2026-12-01T12:00:00Z
@@ -83,6 +83,27 @@ def test_without_any_budget_everything_may_be_allowed() -> None:
     assert not found.bounded
     assert found.parts[0].explanation == (
         "Requests outside every hard money budget are allowed (unbudgeted: allow)."
+    )
+
+
+def test_what_outages_may_add_is_what_one_replica_may_grant_in_one_of_them() -> None:
+    allows = replace(
+        ORGANIZATION, outage_policy=OutagePolicy.ALLOW_DEGRADED, degraded_cost_cap_micros=25_000_000
+    )
+    found = told({"all": budget(100)}, allows)
+    assert (found.bounded, found.total_micros) == (True, 25_000_100)
+    assert (found.parts[-1].kind, found.parts[-1].amount_micros) == (PartKind.DEGRADED, 25_000_000)
+    assert found.parts[-1].explanation == (
+        "Each replica may grant so much in each outage of the store; one replica and one outage are counted."
+    )
+
+
+def test_a_cap_of_an_organization_that_denies_adds_nothing() -> None:
+    denies = replace(ORGANIZATION, degraded_cost_cap_micros=25_000_000)
+    found = told({}, denies)
+    assert (found.total_micros, found.parts[-1].amount_micros) == (0, 0)
+    assert found.parts[-1].explanation == (
+        "Nothing is allowed while the store is unreachable: outages add nothing."
     )
 
 

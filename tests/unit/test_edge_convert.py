@@ -31,7 +31,16 @@ from quota_service.domain.pricing import DatedRate, Model, Rate, Usage
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.scope import Each, Scope
-from quota_service.domain.subject import ApiKey, Dimension, Organization, Project, Subject, Team, User
+from quota_service.domain.subject import (
+    ApiKey,
+    Dimension,
+    Organization,
+    OutagePolicy,
+    Project,
+    Subject,
+    Team,
+    User,
+)
 from quota_service.domain.terms import Counters, Term
 from quota_service.edge.convert import (
     budget,
@@ -192,6 +201,8 @@ def test_the_directory_survives() -> None:
         create_unknown_subjects=True,
         required_dimensions=(Dimension.PROJECT, Dimension.USER),
         help_url="https://help",
+        outage_policy=OutagePolicy.ALLOW_DEGRADED,
+        degraded_cost_cap_micros=0,
     )
     assert directory.organization_of(directory.organization(stored(organization)), "acme") == organization  # type: ignore[arg-type]
     assert directory.organization_of(directory_pb2.Organization(), "x") == Organization(id="x")

@@ -12,7 +12,7 @@ from quota_service.domain import ratelimit
 from quota_service.domain.amounts import Amounts, Limits, Meter
 from quota_service.domain.budget import Block, Budget, Downgrade, LadderStep, Mode, Notify, Restrict
 from quota_service.domain.commands import Denied
-from quota_service.domain.decision import Reason, Violation, decisive
+from quota_service.domain.decision import Reason, Violation, decisive, retry_after_ms
 from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import Gauge, RateLimit
@@ -173,6 +173,21 @@ GOLDEN = {
         ),
         "No budget covers this request, and the organization requires one. Ask for a budget that covers it.",
     ),
+    "the store is down": (
+        messages.for_person(denials.outage(messages.store_unavailable()), HELP_URL),
+        "The service cannot reach its store of budgets, and this organization denies while that lasts. Try again in a "
+        "moment.",
+    ),
+    "the store is down and its cap is used up": (
+        messages.for_person(denials.outage(messages.degraded_cap_reached(7_500, 25_000_000)), HELP_URL),
+        "The service cannot reach its store of budgets, and there is no room for $0.0075 in the $25.00 that may be "
+        "granted while that lasts. Try again in a moment.",
+    ),
+    "the ledger has been down for long": (
+        messages.for_person(denials.outage(messages.buffer_nearly_full()), HELP_URL),
+        "The service has not reached its ledger for so long that it has hardly any room left for usage that waits to be "
+        "written, so it allows nothing new while that lasts. Try again in a moment.",
+    ),
     "a partial grant": (
         messages.partial(350, 1_500),
         "Only 350 tokens of output fit, of 1,500 asked for.",
@@ -254,6 +269,18 @@ def test_no_message_is_longer_than_300_characters_and_what_to_do_is_never_cut(he
     )
     assert len(message) <= 300
     assert message.endswith(f"See {help_url}" if help_url else "Ask for a higher limit.")
+
+
+def test_an_outage_is_told_of_nothing_in_particular_and_soon_to_be_tried_again() -> None:
+    longest = messages.degraded_cap_reached(9_000_000_000, 900_000_000_000_000)
+    for message in (messages.store_unavailable(), messages.buffer_nearly_full(), longest):
+        violation = denials.outage(message)
+        assert (violation.reason, violation.source, violation.meter) == (Reason.STORE_UNAVAILABLE, "", None)
+        assert violation.retryable
+        assert retry_after_ms((violation,)) == 2_000
+        told = messages.for_person(violation, "https://" + "x" * 200)
+        assert told == f"{message} Try again in a moment."
+        assert len(told) <= 300
 
 
 def test_a_help_url_that_leaves_no_room_for_the_reason_gives_way_to_what_to_do() -> None:

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from quota_service.application.administration.changes import Changes, require_etag, require_id
 from quota_service.application.ports import Page, Stored
+from quota_service.domain.amounts import WINDOW_LIMIT_MAX
 from quota_service.domain.errors import OrganizationNotFound
 from quota_service.domain.faults import Fault, refuse, time_zone_faults
-from quota_service.domain.subject import Dimension, Organization
+from quota_service.domain.subject import Dimension, Organization, OutagePolicy
 
 
 class Organizations:
@@ -74,6 +75,12 @@ class Organizations:
             return stored if value == stored.value else await change.put_organization(value)
 
 
+_NO_CAP = (
+    "is required with OUTAGE_POLICY_ALLOW_DEGRADED: say how much each replica may grant in one outage, in "
+    "micro-USD"
+)
+
+
 def _check(value: Organization) -> None:
     """Raises InvalidRequest, TimeZoneUnknown."""
     faults = list(time_zone_faults(value.time_zone, "time_zone"))
@@ -84,4 +91,9 @@ def _check(value: Organization) -> None:
     ]
     if value.help_url and urlsplit(value.help_url).scheme not in ("http", "https"):
         faults.append(Fault("help_url", "must be an http or https URL"))
+    cap_micros = value.degraded_cost_cap_micros
+    if cap_micros is not None and not 0 <= cap_micros <= WINDOW_LIMIT_MAX:
+        faults.append(Fault("degraded_cost_cap_micros", f"must be 0–{WINDOW_LIMIT_MAX}"))
+    if cap_micros is None and value.outage_policy is OutagePolicy.ALLOW_DEGRADED:
+        faults.append(Fault("degraded_cost_cap_micros", _NO_CAP))
     refuse(faults, "organization.")

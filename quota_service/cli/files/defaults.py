@@ -60,6 +60,7 @@ def _complete_organization(message: directory_pb2.Organization) -> None:
     message.time_zone = message.time_zone or "UTC"
     message.unbudgeted = message.unbudgeted or directory_pb2.UNBUDGETED_POLICY_DENY
     message.unknown_subject = message.unknown_subject or directory_pb2.UNKNOWN_SUBJECT_POLICY_DENY
+    message.outage_policy = message.outage_policy or directory_pb2.OUTAGE_POLICY_DENY
 
 
 def _complete_rate_limit(message: budget_pb2.RateLimit) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quota.v1 import directory_pb2, types_pb2
-from quota_service.cli.files.fields import Fields, flag, parse_id, text, texts, time_zone
+from quota_service.cli.files.fields import Fields, flag, parse_id, text, texts, time_zone, usd_amount
 from quota_service.cli.files.reading import Place, Value
 from quota_service.cli.files.state import Declared, Desired, Key, Kind, Reference, Resource
 
@@ -28,6 +28,11 @@ UNBUDGETED = {
 UNKNOWN_SUBJECT = {
     "deny": directory_pb2.UNKNOWN_SUBJECT_POLICY_DENY,
     "create": directory_pb2.UNKNOWN_SUBJECT_POLICY_CREATE,
+}
+
+OUTAGE_POLICY = {
+    "deny": directory_pb2.OUTAGE_POLICY_DENY,
+    "allow_degraded": directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED,
 }
 
 
@@ -59,14 +64,18 @@ class Declarations:
         )
 
 
+_SETTINGS = (
+    *("id", "name", "time_zone", "unbudgeted", "unknown_subject", "required_dimensions", "help_url"),
+    *("outage_policy", "degraded_cost_cap"),
+)
+
+
 def read_organization(value: Value, into: Declarations) -> None:
     """The `organization` section: an id alone, or an id with settings."""
     if not value.is_mapping:
         into.desired.organization = value.parsed(parse_id, "")
         return
-    fields = value.fields(
-        "id", "name", "time_zone", "unbudgeted", "unknown_subject", "required_dimensions", "help_url"
-    )
+    fields = value.fields(*_SETTINGS)
     if "id" not in fields:
         value.problem("needs an id")
         return
@@ -85,8 +94,23 @@ def read_organization(value: Value, into: Declarations) -> None:
         dimension = entry.choice(DIMENSIONS)
         if dimension:
             message.required_dimensions.append(DIMENSIONS[dimension])
+    _read_outage_policy(fields, message)
     key = (Kind.ORGANIZATION, into.desired.organization)
     into.declare(key, Declared(message=message, place=value.place), value)
+
+
+def _read_outage_policy(fields: Fields, message: directory_pb2.Organization) -> None:
+    if "degraded_cost_cap" in fields:
+        message.degraded_cost_cap_micros = usd_amount(fields["degraded_cost_cap"])
+    if "outage_policy" in fields:
+        written = fields["outage_policy"]
+        message.outage_policy = OUTAGE_POLICY.get(written.choice(OUTAGE_POLICY), message.outage_policy)
+        allows = message.outage_policy == directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED
+        if allows and "degraded_cost_cap" not in fields:
+            written.problem(
+                "allow_degraded needs a degraded_cost_cap",
+                "write how much each replica may grant in one outage, such as {usd: 25}",
+            )
 
 
 def read_team(value: Value, fields: Fields, into: Declarations) -> directory_pb2.Team:

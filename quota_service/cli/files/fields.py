@@ -94,6 +94,16 @@ def amounts(value: Value) -> types_pb2.Amounts:
     return result
 
 
+def usd_amount(value: Value) -> int:
+    """Money such as `{usd: 25}`, in micro-USD."""
+    fields = value.fields("usd")
+    if "usd" in fields:
+        return fields["usd"].parsed(parse_usd, 0)
+    if not value.problems.errors:
+        value.problem("needs an amount such as {usd: 25}")
+    return 0
+
+
 def instant_reader(zone: str) -> Callable[[str], Timestamp]:
     """Reads a date (midnight in `zone`; refused where that is empty) or a time with its offset."""
     return partial(_instant, zone=zone)

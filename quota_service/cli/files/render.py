@@ -90,6 +90,7 @@ def _organization(organization: str, message: directory_pb2.Organization) -> Nod
     names = {number: name for name, number in DIMENSIONS.items()}
     allow = message.unbudgeted == directory_pb2.UNBUDGETED_POLICY_ALLOW
     create = message.unknown_subject == directory_pb2.UNKNOWN_SUBJECT_POLICY_CREATE
+    degraded = message.outage_policy == directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED
     required = [string(names[number]) for number in message.required_dimensions if number in names]
     return mapping(
         {
@@ -100,8 +101,16 @@ def _organization(organization: str, message: directory_pb2.Organization) -> Nod
             "unknown_subject": string("create" if create else "deny"),
             "required_dimensions": sequence(required, in_line=True),
             "help_url": optional(message.help_url),
+            "outage_policy": string("allow_degraded") if degraded else None,
+            "degraded_cost_cap": _cap(message),
         }
     )
+
+
+def _cap(message: directory_pb2.Organization) -> Node | None:
+    if not message.HasField("degraded_cost_cap_micros"):
+        return None
+    return mapping({"usd": plain(usd_decimal(message.degraded_cost_cap_micros))}, in_line=True)
 
 
 def _team(message: directory_pb2.Team) -> Node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quota.v1 import directory_pb2, types_pb2
 from quota_service.application.ports import Stored
-from quota_service.domain.subject import ApiKey, Dimension, Organization, Project, Team, User
+from quota_service.domain.subject import ApiKey, Dimension, Organization, OutagePolicy, Project, Team, User
 from quota_service.edge import names
 from quota_service.edge.convert.times import timestamp
 
@@ -16,6 +16,12 @@ _UNKNOWN_SUBJECT = {
     False: directory_pb2.UNKNOWN_SUBJECT_POLICY_DENY,
     True: directory_pb2.UNKNOWN_SUBJECT_POLICY_CREATE,
 }
+
+_OUTAGE = {
+    OutagePolicy.DENY: directory_pb2.OUTAGE_POLICY_DENY,
+    OutagePolicy.ALLOW_DEGRADED: directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED,
+}
+_OUTAGE_OF = {number: policy for policy, number in _OUTAGE.items()}
 
 
 def organization(stored: Stored[Organization]) -> directory_pb2.Organization:
@@ -31,6 +37,8 @@ def organization(stored: Stored[Organization]) -> directory_pb2.Organization:
             types_pb2.Dimension.ValueType(dimension) for dimension in value.required_dimensions
         ],
         help_url=value.help_url,
+        outage_policy=_OUTAGE[value.outage_policy],
+        degraded_cost_cap_micros=value.degraded_cost_cap_micros,
         etag=stored.etag,
         create_time=timestamp(stored.create_ms),
         update_time=timestamp(stored.update_ms),
@@ -39,6 +47,7 @@ def organization(stored: Stored[Organization]) -> directory_pb2.Organization:
 
 def organization_of(message: directory_pb2.Organization, id_: str) -> Organization:
     """An organization of a message; its name, etag and times are not looked at."""
+    has_cap = message.HasField("degraded_cost_cap_micros")
     return Organization(
         id=id_,
         display_name=message.display_name,
@@ -47,6 +56,8 @@ def organization_of(message: directory_pb2.Organization, id_: str) -> Organizati
         create_unknown_subjects=message.unknown_subject == directory_pb2.UNKNOWN_SUBJECT_POLICY_CREATE,
         required_dimensions=tuple(Dimension(dimension) for dimension in message.required_dimensions),
         help_url=message.help_url,
+        outage_policy=_OUTAGE_OF.get(message.outage_policy, OutagePolicy.DENY),
+        degraded_cost_cap_micros=message.degraded_cost_cap_micros if has_cap else None,
     )
 
 

@@ -70,6 +70,44 @@ UNKNOWN_SUBJECT_POLICY_CREATE: UnknownSubjectPolicy.ValueType  # 2
 """Registered in the directory, then decided as any other request."""
 Global___UnknownSubjectPolicy: _TypeAlias = UnknownSubjectPolicy  # noqa: Y015
 
+class _OutagePolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OutagePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutagePolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OUTAGE_POLICY_UNSPECIFIED: _OutagePolicy.ValueType  # 0
+    """Not set: the same as OUTAGE_POLICY_DENY."""
+    OUTAGE_POLICY_DENY: _OutagePolicy.ValueType  # 1
+    """DECISION_DENY with REASON_STORE_UNAVAILABLE, which is retryable: no budget is overspent, and nobody works until the store is back."""
+    OUTAGE_POLICY_ALLOW_DEGRADED: _OutagePolicy.ValueType  # 2
+    """Allowed without looking at budgets, rate limits and ladders, up to `degraded_cost_cap_micros`: the answer has a reservation with `degraded` set
+    that holds nothing, and that is in the ledger before the answer is given. What does not fit into the cap is denied with REASON_STORE_UNAVAILABLE.
+    Still denied as ever: unknown or disabled subjects, models that have no price or are not allowed, and what no budget covers. What such calls
+    cost counts in the budgets once the store is back and may put them over their limits.
+
+    While PostgreSQL cannot be reached either, there is no such reservation: Authorize is UNAVAILABLE / STORE_UNAVAILABLE.
+    """
+
+class OutagePolicy(_OutagePolicy, metaclass=_OutagePolicyEnumTypeWrapper):
+    """What Authorize answers while the service cannot reach its store of budgets (Valkey). Either way nobody waits for the store, and what has been spent
+    is charged: Commit, Release and Record go straight to the ledger and reach the budgets once the store is back.
+    """
+
+OUTAGE_POLICY_UNSPECIFIED: OutagePolicy.ValueType  # 0
+"""Not set: the same as OUTAGE_POLICY_DENY."""
+OUTAGE_POLICY_DENY: OutagePolicy.ValueType  # 1
+"""DECISION_DENY with REASON_STORE_UNAVAILABLE, which is retryable: no budget is overspent, and nobody works until the store is back."""
+OUTAGE_POLICY_ALLOW_DEGRADED: OutagePolicy.ValueType  # 2
+"""Allowed without looking at budgets, rate limits and ladders, up to `degraded_cost_cap_micros`: the answer has a reservation with `degraded` set
+that holds nothing, and that is in the ledger before the answer is given. What does not fit into the cap is denied with REASON_STORE_UNAVAILABLE.
+Still denied as ever: unknown or disabled subjects, models that have no price or are not allowed, and what no budget covers. What such calls
+cost counts in the budgets once the store is back and may put them over their limits.
+
+While PostgreSQL cannot be reached either, there is no such reservation: Authorize is UNAVAILABLE / STORE_UNAVAILABLE.
+"""
+Global___OutagePolicy: _TypeAlias = OutagePolicy  # noqa: Y015
+
 @_typing.final
 class Organization(_message.Message):
     """A company or another closed world with its own directory, budgets, catalogue entries and ledger, and its settings."""
@@ -83,6 +121,8 @@ class Organization(_message.Message):
     UNKNOWN_SUBJECT_FIELD_NUMBER: _builtins.int
     REQUIRED_DIMENSIONS_FIELD_NUMBER: _builtins.int
     HELP_URL_FIELD_NUMBER: _builtins.int
+    OUTAGE_POLICY_FIELD_NUMBER: _builtins.int
+    DEGRADED_COST_CAP_MICROS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -99,6 +139,15 @@ class Organization(_message.Message):
     help_url: _builtins.str
     """Where a person who was denied can read on or ask for more, an http or https URL of at most 500 characters; shown in denials where it
     has at most 216, because a message has 300. Default: none.
+    """
+    outage_policy: Global___OutagePolicy.ValueType
+    """What Authorize answers while the store of budgets is down. Default: deny."""
+    degraded_cost_cap_micros: _builtins.int
+    """The most that one replica of the service may grant during one outage under OUTAGE_POLICY_ALLOW_DEGRADED, all its callers together, in micro-USD:
+    0–900,000,000,000,000. What is granted counts with the most that it can cost, whatever it then does cost. Replicas do not know of each other
+    during an outage: several may grant as many times this amount, and every outage begins anew. Tokens and requests are not capped. 0: only what
+    costs nothing is allowed. Required with OUTAGE_POLICY_ALLOW_DEGRADED (INVALID_ARGUMENT / FIELD_INVALID); with OUTAGE_POLICY_DENY it is kept and
+    means nothing.
     """
     etag: _builtins.str
     """Version of this resource. Sent with an Update, it must be the current one; empty: not checked."""
@@ -126,15 +175,19 @@ class Organization(_message.Message):
         unknown_subject: Global___UnknownSubjectPolicy.ValueType = ...,
         required_dimensions: _abc.Iterable[_types_pb2.Dimension.ValueType] | None = ...,
         help_url: _builtins.str = ...,
+        outage_policy: Global___OutagePolicy.ValueType = ...,
+        degraded_cost_cap_micros: _builtins.int | None = ...,
         etag: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_degraded_cost_cap_micros", b"_degraded_cost_cap_micros", "create_time", b"create_time", "degraded_cost_cap_micros", b"degraded_cost_cap_micros", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "display_name", b"display_name", "etag", b"etag", "help_url", b"help_url", "name", b"name", "required_dimensions", b"required_dimensions", "time_zone", b"time_zone", "unbudgeted", b"unbudgeted", "unknown_subject", b"unknown_subject", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_degraded_cost_cap_micros", b"_degraded_cost_cap_micros", "create_time", b"create_time", "degraded_cost_cap_micros", b"degraded_cost_cap_micros", "display_name", b"display_name", "etag", b"etag", "help_url", b"help_url", "name", b"name", "outage_policy", b"outage_policy", "required_dimensions", b"required_dimensions", "time_zone", b"time_zone", "unbudgeted", b"unbudgeted", "unknown_subject", b"unknown_subject", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__degraded_cost_cap_micros: _TypeAlias = _typing.Literal["degraded_cost_cap_micros"]  # noqa: Y015
+    _WhichOneofArgType__degraded_cost_cap_micros: _TypeAlias = _typing.Literal["_degraded_cost_cap_micros", b"_degraded_cost_cap_micros"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__degraded_cost_cap_micros) -> _WhichOneofReturnType__degraded_cost_cap_micros | None: ...
 
 Global___Organization: _TypeAlias = Organization  # noqa: Y015
 

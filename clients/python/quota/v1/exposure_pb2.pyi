@@ -48,7 +48,7 @@ class Exposure(_message.Message):
 
     Only hard budgets that limit money bound it. Of these the outermost count, each for its current window: a budget is counted with another one where
     all its requests fall under that one and its window does not outlast that one's. Not counted, since no budget stops it: usage above its hold
-    (overrun), Records, and late Commits.
+    (overrun), Records, and late Commits. What may be allowed during outages is counted for one replica and one outage.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -66,7 +66,10 @@ class Exposure(_message.Message):
         KIND_UNBOUNDED: Exposure._Kind.ValueType  # 2
         """Nothing bounds the requests that it is about."""
         KIND_DEGRADED: Exposure._Kind.ValueType  # 3
-        """What may be allowed while the store is unreachable, up to the organization's cap."""
+        """What may be allowed while the store of budgets is unreachable: the organization's `degraded_cost_cap_micros` under
+        OUTAGE_POLICY_ALLOW_DEGRADED, else 0. It is counted once, for one replica in one outage; as nobody knows how many of both there will be,
+        `explanation` says so.
+        """
 
     class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
         """Why a part is what it is."""
@@ -78,7 +81,10 @@ class Exposure(_message.Message):
     KIND_UNBOUNDED: Exposure.Kind.ValueType  # 2
     """Nothing bounds the requests that it is about."""
     KIND_DEGRADED: Exposure.Kind.ValueType  # 3
-    """What may be allowed while the store is unreachable, up to the organization's cap."""
+    """What may be allowed while the store of budgets is unreachable: the organization's `degraded_cost_cap_micros` under
+    OUTAGE_POLICY_ALLOW_DEGRADED, else 0. It is counted once, for one replica in one outage; as nobody knows how many of both there will be,
+    `explanation` says so.
+    """
 
     @_typing.final
     class Part(_message.Message):
@@ -139,7 +145,7 @@ class Exposure(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     RESET_TIME_FIELD_NUMBER: _builtins.int
     bounded: _builtins.bool
-    """Whether `total_micros` is all that there can be: no part is KIND_UNBOUNDED."""
+    """Whether `total_micros` is all that there can be, but for what further replicas and outages add to KIND_DEGRADED: no part is KIND_UNBOUNDED."""
     total_micros: _builtins.int
     """The sum of all parts that are bounded, in micro-USD."""
     @_builtins.property

@@ -216,7 +216,9 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_TOO_MANY_VALUES: _Reason.ValueType  # 12
     """A budget or rate limit with a counter for each value of a tag has reached its declared number of values."""
     REASON_STORE_UNAVAILABLE: _Reason.ValueType  # 13
-    """A store is down and the organization's policy is to deny. Retryable."""
+    """A store is down: the store of budgets, where the organization's `outage_policy` denies or what it may grant meanwhile is used up, or the ledger for
+    so long that the room for what waits for it runs out. Retryable.
+    """
     REASON_SOFT_LIMIT: _Reason.ValueType  # 20
     """Warning: a soft budget is over its limit."""
     REASON_LADDER_STEP: _Reason.ValueType  # 21
@@ -258,7 +260,9 @@ REASON_DIMENSION_REQUIRED: Reason.ValueType  # 11
 REASON_TOO_MANY_VALUES: Reason.ValueType  # 12
 """A budget or rate limit with a counter for each value of a tag has reached its declared number of values."""
 REASON_STORE_UNAVAILABLE: Reason.ValueType  # 13
-"""A store is down and the organization's policy is to deny. Retryable."""
+"""A store is down: the store of budgets, where the organization's `outage_policy` denies or what it may grant meanwhile is used up, or the ledger for
+so long that the room for what waits for it runs out. Retryable.
+"""
 REASON_SOFT_LIMIT: Reason.ValueType  # 20
 """Warning: a soft budget is over its limit."""
 REASON_LADDER_STEP: Reason.ValueType  # 21
