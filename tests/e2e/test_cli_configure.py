@@ -89,6 +89,30 @@ def test_every_rollover_is_applied_compared_and_exported(server: Server, tmp_pat
     assert "unchanged" in server.quota("apply", "-f", "-", stdin=exported).out
 
 
+def test_what_is_granted_during_outages_is_applied_compared_exported_and_taken_back(
+    server: Server, tmp_path: Path
+) -> None:
+    allows = "  outage_policy: allow_degraded\n  degraded_cost_cap: {usd: 25.5} #"
+    changed = edited(tmp_path, ("  outage_policy: deny #", allows))
+    shown = server.quota("diff", "-f", changed)
+    assert shown.code == 2
+    assert "+  outage_policy: allow_degraded\n+  degraded_cost_cap: {usd: 25.5}\n" in shown.out
+    applied = server.quota("apply", "-f", changed)
+    assert "updated organization acme: outage_policy, degraded_cost_cap_micros" in applied.out
+    assert server.quota("diff", "-f", changed).out == "acme: no difference\n"
+    exported = server.quota("export").out
+    assert "  outage_policy: allow_degraded\n  degraded_cost_cap: {usd: 25.5}\n" in exported
+    assert "unchanged" in server.quota("apply", "-f", "-", stdin=exported).out
+
+    worst = server.quota("exposure").out
+    assert ", with one outage of the store on one replica" in worst
+    assert "$25.50" in worst
+
+    assert server.quota("apply", "-f", str(ACME)).code == 0
+    assert "outage_policy" not in server.quota("export").out
+    assert "replica" not in server.quota("exposure").out
+
+
 def test_a_rollover_that_cannot_be_is_refused_as_a_whole(server: Server, tmp_path: Path) -> None:
     wrong = "  carried: {limit: {usd: 1}, mode: hard, period: once, rollover: {max_percent: 50}}\n"
     refused = server.quota("apply", "-f", edited(tmp_path, ("\nbudgets:\n", f"\nbudgets:\n{wrong}")))
