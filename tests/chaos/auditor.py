@@ -1,0 +1,273 @@
+"""Compares what the clients were told with what the stores hold, and holds both to the guarantees.
+
+Pure: a journal and the evidence in, findings out. It shares no rule with the service.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tests.chaos.evidence import Entry, Evidence, LiveWindow, Window
+from tests.chaos.journal import Journal, LimitChange, Settled
+from tests.chaos.overshoot import Overshoot, overshoots
+from tests.chaos.scene import NOTHING, BudgetRule, Spent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A guarantee that was broken, and what shows it."""
+
+    guarantee: str
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Verdict:
+    """What an audit found. A run is good without findings."""
+
+    findings: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    drift: dict[Window, Spent] = field(default_factory=dict)
+    overshoots: list[Overshoot] = field(default_factory=list)
+
+    def found(self, guarantee: str, text: str) -> None:
+        self.findings.append(Finding(guarantee=guarantee, text=text))
+
+
+def audit(journal: Journal, evidence: Evidence, rules: Mapping[str, BudgetRule]) -> Verdict:
+    """Everything that must hold once all is healed, quiet, and every hold's time is over."""
+    verdict = Verdict()
+    _once(evidence, verdict)
+    _settlements(journal, evidence, verdict)
+    _records(journal, evidence, verdict)
+    _money(journal, evidence, verdict)
+    _ends(journal, evidence, verdict)
+    _balances(evidence, verdict)
+    _leaks(evidence, verdict)
+    _answers(journal, verdict)
+    verdict.overshoots = overshoots(journal, evidence, rules)
+    for over in verdict.overshoots:
+        if over.unexplained:
+            verdict.found("G2", f"{over.title} is over by {over.over}: {over.unexplained} of it unexplained")
+    return verdict
+
+
+def _once(evidence: Evidence, verdict: Verdict) -> None:
+    """No key has two entries."""
+    for key, times in Counter(entry.key for entry in evidence.entries).items():
+        if times > 1:
+            verdict.counts["duplicates"] += 1
+            verdict.found("G3", f"the ledger has {times} entries of {key}")
+
+
+def _settlements(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
+    """What was charged to each reservation is what its Commits were answered, once."""
+    charged: dict[str, Spent] = defaultdict(Spent)
+    finals: Counter[str] = Counter()
+    for entry in evidence.entries:
+        if entry.type == "COMMIT":
+            charged[entry.reservation] = charged[entry.reservation].plus(entry.charged)
+            finals[entry.reservation] += entry.final
+    newest = _newest(journal.settled)
+    for name, settled in newest.items():
+        _settlement(journal, settled, charged[_id(name)], finals[_id(name)], verdict)
+    asked = {_id(name): totals for name, totals in journal.totals_asked.items()}
+    for reservation, amount in charged.items():
+        if amount not in asked.get(reservation, set()):
+            verdict.counts["charged otherwise than asked"] += 1
+            verdict.found("G3", f"{reservation} was charged {amount}, asked were {asked.get(reservation)}")
+
+
+def _newest(settled: Iterable[Settled]) -> dict[str, Settled]:
+    """The last word on each reservation: its final Commit, else the largest part."""
+    newest: dict[str, Settled] = {}
+    for each in settled:
+        known = newest.get(each.reservation)
+        if known is None or (each.final, each.total, each.in_ledger) >= (
+            known.final,
+            known.total,
+            known.in_ledger,
+        ):
+            newest[each.reservation] = each
+    return newest
+
+
+def _settlement(journal: Journal, settled: Settled, charged: Spent, finals: int, verdict: Verdict) -> None:
+    durable = "LEDGER" if settled.in_ledger else "BUFFERED"
+    verdict.counts[f"commits answered {durable}"] += 1
+    if settled.told != settled.total:
+        verdict.found("G3", f"{settled.reservation}: told {settled.told}, its usage costs {settled.total}")
+    # What came after a part that was answered may be in the ledger too, though nobody was told.
+    whole = charged == settled.total and finals == 1 if settled.final else charged.cost >= settled.total.cost
+    if whole:
+        verdict.counts[f"commits {durable} found in the ledger"] += 1
+    elif not settled.in_ledger and journal.lost_between(settled.at_s, settled.at_s + 1e9):
+        verdict.counts["commits BUFFERED that Valkey lost"] += 1
+    else:
+        verdict.counts["commits lost" if charged.cost < settled.total.cost else "commits doubled"] += 1
+        verdict.found(
+            "G3",
+            f"{settled.reservation} was answered {durable} with {settled.total}"
+            f"{' in part' * (not settled.final)}{' late' * settled.late};"
+            f" the ledger has {charged}, {finals} final",
+        )
+
+
+def _records(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
+    """Every Record that was answered is there, with its amounts."""
+    found = {entry.key: entry.charged for entry in evidence.entries if entry.type == "RECORD"}
+    for each in journal.recorded:
+        charged = found.get(f"rec/{each.key}")
+        durable = "LEDGER" if each.in_ledger else "BUFFERED"
+        verdict.counts[f"records answered {durable}"] += 1
+        if charged == each.charged:
+            verdict.counts[f"records {durable} found in the ledger"] += 1
+        elif charged is None and not each.in_ledger and journal.lost_between(each.at_s, each.at_s + 1e9):
+            verdict.counts["records BUFFERED that Valkey lost"] += 1
+        else:
+            verdict.counts["records lost"] += 1
+            verdict.found("G3", f"Record {each.key}, {durable} {each.charged}: the ledger has {charged}")
+    for key, charged in found.items():
+        if journal.records_asked.get(key.removeprefix("rec/")) != charged:
+            verdict.found("G3", f"the ledger has {key} with {charged}, which nobody asked for")
+
+
+def _money(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
+    """Every change of money that was answered is there, with its amounts; and no other."""
+    found = {
+        entry.key: _sorted(change for _, change in entry.changes)
+        for entry in evidence.entries
+        if entry.type in ("ADJUST", "REALLOCATE")
+    }
+    for each in journal.money:
+        verdict.counts["money changes answered"] += 1
+        if found.get(f"adj/{each.key}") == _sorted(each.changes):
+            verdict.counts["money changes found in the ledger"] += 1
+        else:
+            verdict.found(
+                "G3", f"change {each.key} {each.changes}: the ledger has {found.get(f'adj/{each.key}')}"
+            )
+    for key, changes in found.items():
+        asked = journal.changes_asked.get(key.removeprefix("adj/"))
+        if asked is None or _sorted(asked) != changes:
+            verdict.found("G3", f"the ledger has {key} with {changes}, which nobody asked for")
+
+
+def _sorted(changes: Iterable[LimitChange]) -> list[LimitChange]:
+    return sorted(changes, key=lambda change: (change.budget, change.each_value, change.amount))
+
+
+def _ends(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
+    """Each reservation ended once, and was settled late at most once, after an expiry or a release."""
+    of_reservation: dict[str, list[Entry]] = defaultdict(list)
+    for entry in evidence.entries:
+        if entry.reservation:
+            of_reservation[entry.reservation].append(entry)
+    for reservation, entries in of_reservation.items():
+        in_time = [entry for entry in entries if entry.type == "COMMIT" and entry.final and not entry.late]
+        late = [entry for entry in entries if entry.type == "COMMIT" and entry.final and entry.late]
+        void = [entry for entry in entries if entry.type in ("RELEASE", "EXPIRE")]
+        has_hold = any(entry.type == "HOLD" for entry in entries)
+        types = " ".join(f"{entry.type}{' late' * entry.late}{' final' * entry.final}" for entry in entries)
+        if len(in_time) + len(void) > 1 or len(late) > 1 or (in_time and late):
+            verdict.counts["reservations ended twice"] += 1
+            verdict.found("G5", f"{reservation} ended more than once: {types}")
+        if has_hold and not (in_time or void):
+            verdict.counts["reservations without an end"] += 1
+            verdict.found("G6", f"{reservation} never ended: {types}")
+    for released in journal.released:
+        known = of_reservation.get(_id(released.reservation))
+        if not known and not journal.lost_between(released.at_s, released.at_s + 1e9):
+            verdict.found("G5", f"{released.reservation} was released, and the ledger has nothing of it")
+
+
+def _balances(evidence: Evidence, verdict: Verdict) -> None:
+    """The ledger's entries = its balances = what Valkey says is spent."""
+    sums = _summed(evidence.entries)
+    for window in {*sums, *evidence.balances}:
+        balance = evidence.balances.get(window)
+        kept = (balance.spent, balance.overrun, balance.added.plus(balance.moved)) if balance else None
+        if kept != sums.get(window, (NOTHING, NOTHING, NOTHING)) and (kept or sums.get(window)):
+            verdict.found(
+                "G6", f"{_name(window)}: entries add up to {sums.get(window)}, the balance is {kept}"
+            )
+    for window, there in evidence.live.items():
+        spent, overrun, change = sums.get(window, (NOTHING, NOTHING, NOTHING))
+        difference = Spent(*(one - other for one, other in zip(there.spent, spent, strict=True)))
+        if difference != NOTHING:
+            verdict.drift[window] = difference
+            verdict.found(
+                "G6", f"{_name(window)}: Valkey has spent {there.spent}, the ledger's sum is {spent}"
+            )
+        if there.overrun != overrun:
+            verdict.found("G6", f"{_name(window)}: Valkey has overrun {there.overrun}, the ledger {overrun}")
+        if there.added.plus(there.moved) != change:
+            verdict.found(
+                "G6", f"{_name(window)}: Valkey's limit differs by {_change(there)}, the ledger's by {change}"
+            )
+
+
+Sum = tuple[Spent, Spent, Spent]
+
+
+def _summed(entries: Iterable[Entry]) -> dict[Window, Sum]:
+    """Spent, overrun, and change of the limit of every window that an entry names to some effect."""
+    sums: dict[Window, Sum] = {}
+    for window, gain in _gains(entries):
+        before = sums.get(window, (NOTHING, NOTHING, NOTHING))
+        spent, overrun, change = (one.plus(other) for one, other in zip(before, gain, strict=True))
+        sums[window] = (spent, overrun, change)
+    return sums
+
+
+def _gains(entries: Iterable[Entry]) -> Iterator[tuple[Window, Sum]]:
+    for entry in entries:
+        if entry.charged != NOTHING or entry.overrun != NOTHING:
+            for window in entry.windows:
+                yield window, (entry.charged, entry.overrun, NOTHING)
+        for window, change in entry.changes:
+            yield window, (NOTHING, NOTHING, change.amount)
+
+
+def _leaks(evidence: Evidence, verdict: Verdict) -> None:
+    """Nothing is held, and nothing is left to be done."""
+    for window, there in evidence.live.items():
+        if there.held != NOTHING or there.holds:
+            verdict.counts["windows with leaked holds"] += 1
+            verdict.found(
+                "G6", f"{_name(window)} holds {there.held} in {there.holds} holds though all is over"
+            )
+    for place, number in evidence.work.items():
+        if number:
+            verdict.counts[f"left over: {place}"] = number
+            verdict.found("G6", f"{number} left over: {place}")
+
+
+def _answers(journal: Journal, verdict: Verdict) -> None:
+    """Repeats were answered alike, nobody was refused without a reason, and everybody was answered."""
+    for unlike in journal.unlike:
+        if unlike.excusable and journal.lost_between(unlike.from_s, unlike.at_s):
+            verdict.counts["repeats answered otherwise after Valkey lost its data"] += 1
+        else:
+            verdict.found("G4", f"{unlike.verb} {unlike.key}: first {unlike.first}, again {unlike.again}")
+    for refused in journal.refused:
+        if refused.excusable and journal.lost_between(refused.from_s, refused.at_s):
+            verdict.counts["calls about what Valkey lost, refused"] += 1
+        else:
+            verdict.found("G4", f"{refused.verb} {refused.key} was refused: {refused.error}")
+    for unanswered in journal.unanswered:
+        verdict.found("G6", f"{unanswered.verb} {unanswered.key} was never answered: {unanswered.error}")
+
+
+def _change(there: LiveWindow) -> Spent:
+    return there.added.plus(there.moved)
+
+
+def _name(window: Window) -> str:
+    return f"{window.budget}[{window.each_value}] of {window.start_ms}"
+
+
+def _id(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -1,0 +1,222 @@
+"""What the stores hold at the end: the auditor's other side of the books, read past the service."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import asyncpg
+import msgspec
+import redis.asyncio
+
+from tests.chaos.journal import LimitChange
+from tests.chaos.scene import NOTHING, ORGANIZATION, Spent
+
+_WINDOWS = f"quota/{{{ORGANIZATION}}}/window/"
+_WORK_TABLES = "pending|dead_letter|deadletter"
+"""Tables with such a name hold work that is not done; they must be empty when all is quiet."""
+
+
+class Window(NamedTuple):
+    """One counter of a budget in one period."""
+
+    budget: str
+    each_value: str
+    start_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A row of the ledger."""
+
+    key: str
+    type: str
+    reservation: str
+    charged: Spent
+    overrun: Spent
+    late: bool
+    final: bool
+    windows: tuple[Window, ...]
+    changes: tuple[tuple[Window, LimitChange], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """What the ledger has added up for a window."""
+
+    spent: Spent
+    overrun: Spent
+    added: Spent = NOTHING
+    moved: Spent = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveWindow:
+    """A window as Valkey has it."""
+
+    spent: Spent
+    held: Spent
+    holds: int
+    overrun: Spent
+    added: Spent = NOTHING
+    moved: Spent = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything at one instant. `work`: what is not done yet, by where it lies."""
+
+    entries: tuple[Entry, ...]
+    balances: Mapping[Window, Balance]
+    live: Mapping[Window, LiveWindow]
+    work: Mapping[str, int]
+
+
+class Reader:
+    """Looks into both stores, without the proxies."""
+
+    def __init__(self, valkey_url: str, postgres_url: str) -> None:
+        self._valkey_url = valkey_url
+        self._postgres_url = postgres_url
+
+    async def work(self) -> dict[str, int]:
+        """What is not done yet: events, live holds, open holds, rows of work tables."""
+        async with self._valkey() as valkey, self._postgres() as postgres:
+            return {**await _work_in_valkey(valkey), **await _work_in_postgres(postgres)}
+
+    async def everything(self) -> Evidence:
+        async with self._valkey() as valkey, self._postgres() as postgres:
+            return Evidence(
+                entries=tuple([_entry(row) for row in await postgres.fetch(_ENTRIES, ORGANIZATION)]),
+                balances=dict(map(_balance, await postgres.fetch(_BALANCES, ORGANIZATION))),
+                live=await _live(valkey),
+                work={**await _work_in_valkey(valkey), **await _work_in_postgres(postgres)},
+            )
+
+    async def drift(self) -> int:
+        """By how many micro-USD Valkey's windows and the ledger's balances differ now, added up."""
+        async with self._valkey() as valkey, self._postgres() as postgres:
+            live = await _live(valkey)
+            balances = dict(map(_balance, await postgres.fetch(_BALANCES, ORGANIZATION)))
+        nothing = Balance(spent=NOTHING, overrun=NOTHING)
+        return sum(
+            abs(there.spent.cost - balances.get(window, nothing).spent.cost) for window, there in live.items()
+        )
+
+    async def events(self) -> int:
+        async with self._valkey() as valkey:
+            return sum((await _events(valkey)).values())
+
+    @contextlib.asynccontextmanager
+    async def _valkey(self) -> Any:
+        client = redis.asyncio.from_url(self._valkey_url)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    @contextlib.asynccontextmanager
+    async def _postgres(self) -> Any:
+        connection = await asyncpg.connect(self._postgres_url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+_ENTRIES = "SELECT * FROM ledger_entries WHERE organization = $1 ORDER BY id"
+_BALANCES = "SELECT * FROM window_balances WHERE organization = $1"
+_TABLES = (
+    "SELECT table_name FROM information_schema.tables"
+    " WHERE table_schema = 'public' AND table_name ~ $1 ORDER BY table_name"
+)
+_CHANGING = ("ADJUST", "REALLOCATE", "ROLLOVER")
+
+
+def _entry(row: asyncpg.Record) -> Entry:
+    documents = json.loads(row["windows"])
+    changes = [_change(document) for document in documents] if row["type"] in _CHANGING else []
+    return Entry(
+        key=row["key"],
+        type=row["type"],
+        reservation=row["reservation"],
+        charged=_amounts(row, "charged"),
+        overrun=_amounts(row, "overrun"),
+        late=row["late"],
+        final=row["final"],
+        windows=tuple(_window(document) for document in documents),
+        changes=tuple(change for change in changes if change is not None),
+    )
+
+
+def _window(document: Mapping[str, Any]) -> Window:
+    return Window(document["budget"], document["each_value"], document["start_ms"])
+
+
+def _change(document: Mapping[str, Any]) -> tuple[Window, LimitChange] | None:
+    """What an entry changed of a window's own limit; `None` where it changed those of many windows."""
+    if document.get("until_ms") is not None:
+        return None
+    moved = Spent(*document.get("moved", ()))
+    amount = Spent(*document.get("added", ())).plus(moved)
+    change = LimitChange(
+        budget=document["budget"], each_value=document["each_value"], amount=amount, moved=moved != NOTHING
+    )
+    return _window(document), change
+
+
+def _balance(row: asyncpg.Record) -> tuple[Window, Balance]:
+    start_ms = round(row["window_start"].timestamp() * 1000)
+    return Window(row["budget"], row["each_value"], start_ms), Balance(
+        spent=_amounts(row, "spent"),
+        overrun=_amounts(row, "overrun"),
+        added=_amounts(row, "added"),
+        moved=_amounts(row, "moved"),
+    )
+
+
+def _amounts(row: asyncpg.Record, what: str) -> Spent:
+    return Spent(row[f"{what}_cost_micros"], row[f"{what}_tokens"], row[f"{what}_requests"])
+
+
+async def _live(valkey: Any) -> dict[Window, LiveWindow]:
+    keys = [key async for key in valkey.scan_iter(match=f"{_WINDOWS}*", count=1_000)]
+    values = await valkey.mget(keys) if keys else []
+    found = {}
+    for key, packed in zip(keys, values, strict=True):
+        if packed is not None:
+            budget, start_ms, each_value = key.decode().removeprefix(_WINDOWS).split("/", 2)
+            found[Window(budget, each_value, int(start_ms))] = _live_window(packed)
+    return found
+
+
+def _live_window(packed: bytes) -> LiveWindow:
+    spent, held, holds, overrun, _, _, added, moved, *_ = msgspec.msgpack.decode(packed)
+    return LiveWindow(
+        spent=Spent(*spent),
+        held=Spent(*held),
+        holds=holds,
+        overrun=Spent(*overrun),
+        added=Spent(*added),
+        moved=Spent(*moved),
+    )
+
+
+async def _events(valkey: Any) -> dict[str, int]:
+    """Entries of every stream that there is, whatever it is called."""
+    streams = [key async for key in valkey.scan_iter(match="quota/*", count=1_000, _type="stream")]
+    return {f"stream {key.decode()}": await valkey.xlen(key) for key in streams}
+
+
+async def _work_in_valkey(valkey: Any) -> dict[str, int]:
+    live = await valkey.zcard(f"quota/{{{ORGANIZATION}}}/holds")
+    return {**await _events(valkey), "live holds in Valkey": live}
+
+
+async def _work_in_postgres(postgres: Any) -> dict[str, int]:
+    names: Iterable[str] = [row["table_name"] for row in await postgres.fetch(_TABLES, _WORK_TABLES)]
+    counts = {f"table {name}": await postgres.fetchval(f'SELECT count(*) FROM "{name}"') for name in names}
+    return {**counts, "open holds in the ledger": await postgres.fetchval("SELECT count(*) FROM open_holds")}

@@ -1,0 +1,102 @@
+"""The replicas: real `quota serve` processes that are killed and come back on the same port."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from quota_service.embedded.ports import free_port
+from tests.support.process import ServeProcess
+
+CLOCK = Path(__file__).with_name("clock")
+READY = "Quota Service is ready"
+START_ATTEMPTS = 5
+START_PAUSE_S = 0.5
+
+
+class Replica:
+    """One server. `clock_shift_s`: how far its wall clock is ahead."""
+
+    def __init__(self, name: str, environment: Mapping[str, str], *, clock_shift_s: int = 0) -> None:
+        self.name = name
+        self.port = free_port()
+        self._environment = dict(environment)
+        if clock_shift_s:
+            path = os.pathsep.join(filter(None, (str(CLOCK), os.environ.get("PYTHONPATH"))))
+            self._environment |= {"PYTHONPATH": path, "CHAOS_CLOCK_SHIFT_S": str(clock_shift_s)}
+        self._process: ServeProcess | None = None
+        self._halted = False
+        self._changing = asyncio.Lock()
+        self.logs: list[str] = []
+        self.deaths = 0  # how often it ended though nobody asked it to
+
+    @property
+    def pid(self) -> int | None:
+        """`None` while it is down."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def died(self) -> bool:
+        """Whether it has ended though nobody asked it to."""
+        return self.pid is not None and _state(self.pid) in ("Z", "")
+
+    async def start(self) -> None:
+        """Starts it where it is down, and returns when it answers. A store that is down is waited for."""
+        async with self._changing:
+            await self._start()
+
+    async def _start(self) -> None:
+        for left in range(START_ATTEMPTS - 1, -1, -1):
+            if self._process is not None:
+                return
+            self._process = ServeProcess(("--address", f"127.0.0.1:{self.port}"), self._environment)
+            try:
+                await asyncio.to_thread(self._process.wait_for, READY)
+            except AssertionError:
+                self.kill()
+                if not left:
+                    raise
+                await asyncio.sleep(START_PAUSE_S)
+
+    async def stop(self) -> int:
+        """SIGTERM: it drains. Returns its exit code."""
+        async with self._changing:
+            process, self._process = self._process, None
+            if process is None:
+                return 0
+            code = await asyncio.to_thread(process.stop, signal.SIGTERM)
+            self.logs.append(process.output)
+            process.kill()
+            return code
+
+    def kill(self) -> None:
+        """SIGKILL, also where it is halted."""
+        process, self._process, self._halted = self._process, None, False
+        if process is not None:
+            process.kill()
+            self.logs.append(process.output)
+
+    def pause(self) -> None:
+        if self.pid is not None:
+            self._halted = True
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self._halted and self.pid is not None:
+            os.kill(self.pid, signal.SIGCONT)
+        self._halted = False
+
+    def output(self) -> str:
+        """What all its lives have printed."""
+        return "".join((*self.logs, self._process.output if self._process is not None else ""))
+
+
+def _state(pid: int) -> str:
+    """The letter of `/proc`: Z for a process that has ended; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
