@@ -1,0 +1,74 @@
+"""Opens a socket to Valkey and makes sure that a server is at its end which decides."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable
+
+from quota_service.stores.valkey.address import Address
+from quota_service.stores.valkey.pipeline import Command, Endpoint, Pipeline
+from quota_service.stores.valkey.replying import NotTheMaster, ReplyError, checked
+from quota_service.stores.valkey.sentinel import Sentinels
+
+
+class Dialler:
+    """Dials one address; with Sentinel, whoever is the master at the time."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._sentinels = Sentinels(address) if address.service else None
+        self._tls = ssl.create_default_context(cafile=address.ca_file or None) if address.tls else None
+
+    async def master(self) -> Endpoint | None:
+        """Where the master is now; `None` where nothing but the address says so. Raises StoreUnavailable."""
+        return await self._sentinels.master() if self._sentinels else None
+
+    async def dial(self, make: Callable[[], Pipeline]) -> Pipeline:
+        """A connection that has been greeted: the server answers, is a master, and has told its run id.
+
+        Raises OSError, ReplyError and StoreUnavailable.
+        """
+        pipeline = await self._open(make)
+        try:
+            await self._greet(pipeline)
+        except BaseException:
+            pipeline.close()
+            raise
+        return pipeline
+
+    async def close(self) -> None:
+        if self._sentinels is not None:
+            await self._sentinels.close()
+
+    async def _open(self, make: Callable[[], Pipeline]) -> Pipeline:
+        loop = asyncio.get_running_loop()
+        if self._address.path:
+            return (await loop.create_unix_connection(make, self._address.path))[1]
+        endpoint = await self.master() or self._address.hosts[0]
+        pipeline = (await loop.create_connection(make, *endpoint, ssl=self._tls))[1]
+        pipeline.endpoint = endpoint
+        return pipeline
+
+    async def _greet(self, pipeline: Pipeline) -> None:
+        commands: list[Command] = []
+        if self._address.password:
+            commands.append(("AUTH", self._address.username or "default", self._address.password))
+        if self._address.database:
+            commands.append(("SELECT", self._address.database))
+        commands += [
+            ("PING",),
+            ("INFO", "server", "replication"),
+        ]  # only PING says whether data is being loaded
+        replies = [checked(reply) for reply in await asyncio.gather(*map(pipeline.send, commands))]
+        about = _information(replies[-1])
+        if about.get("role") != "master":
+            raise NotTheMaster("Valkey is a replica and decides nothing.")
+        pipeline.run_id = about.get("run_id", "")
+        if not pipeline.run_id:
+            raise ReplyError("The server does not tell its run id.")
+
+
+def _information(text: bytes) -> dict[str, str]:
+    pairs = (line.partition(":") for line in text.decode(errors="replace").splitlines())
+    return {name: value for name, colon, value in pairs if colon}
