@@ -85,6 +85,10 @@ class QuotaServiceServicer:
     def Authorize(self, request, context):
         """Holds an estimate against every matching budget, in one atomic step, or denies it. A denial is an answer (`DECISION_DENY`), not an error.
 
+        While the store of budgets is down, the organization's `outage_policy` says what is answered: DECISION_DENY with REASON_STORE_UNAVAILABLE, or a
+        reservation with `degraded` set, which holds nothing. While the ledger is down, what is decided is not affected until the room for usage that
+        waits to be written runs out: then, too, DECISION_DENY with REASON_STORE_UNAVAILABLE.
+
         Idempotent by organization and `idempotency_key` while the reservation is held: the same content is answered with the same reservation.
         Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the key is in use with other content;
         FAILED_PRECONDITION / RESERVATION_ENDED: the key's reservation has ended; INVALID_ARGUMENT / PRICE_NOT_ALLOWED: an own price for a model that

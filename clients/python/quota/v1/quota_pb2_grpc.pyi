@@ -40,6 +40,10 @@ class QuotaServiceStub:
     Authorize: _grpc.UnaryUnaryMultiCallable[_quota_pb2.AuthorizeRequest, _quota_pb2.AuthorizeResponse]
     """Holds an estimate against every matching budget, in one atomic step, or denies it. A denial is an answer (`DECISION_DENY`), not an error.
 
+    While the store of budgets is down, the organization's `outage_policy` says what is answered: DECISION_DENY with REASON_STORE_UNAVAILABLE, or a
+    reservation with `degraded` set, which holds nothing. While the ledger is down, what is decided is not affected until the room for usage that
+    waits to be written runs out: then, too, DECISION_DENY with REASON_STORE_UNAVAILABLE.
+
     Idempotent by organization and `idempotency_key` while the reservation is held: the same content is answered with the same reservation.
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the key is in use with other content;
     FAILED_PRECONDITION / RESERVATION_ENDED: the key's reservation has ended; INVALID_ARGUMENT / PRICE_NOT_ALLOWED: an own price for a model that
@@ -92,6 +96,10 @@ class QuotaServiceAsyncStub(QuotaServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Authorize: _aio.UnaryUnaryMultiCallable[_quota_pb2.AuthorizeRequest, _quota_pb2.AuthorizeResponse]  # type: ignore[assignment]
     """Holds an estimate against every matching budget, in one atomic step, or denies it. A denial is an answer (`DECISION_DENY`), not an error.
+
+    While the store of budgets is down, the organization's `outage_policy` says what is answered: DECISION_DENY with REASON_STORE_UNAVAILABLE, or a
+    reservation with `degraded` set, which holds nothing. While the ledger is down, what is decided is not affected until the room for usage that
+    waits to be written runs out: then, too, DECISION_DENY with REASON_STORE_UNAVAILABLE.
 
     Idempotent by organization and `idempotency_key` while the reservation is held: the same content is answered with the same reservation.
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the key is in use with other content;
@@ -148,6 +156,10 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_quota_pb2.AuthorizeResponse, _abc.Awaitable[_quota_pb2.AuthorizeResponse]]:
         """Holds an estimate against every matching budget, in one atomic step, or denies it. A denial is an answer (`DECISION_DENY`), not an error.
+
+        While the store of budgets is down, the organization's `outage_policy` says what is answered: DECISION_DENY with REASON_STORE_UNAVAILABLE, or a
+        reservation with `degraded` set, which holds nothing. While the ledger is down, what is decided is not affected until the room for usage that
+        waits to be written runs out: then, too, DECISION_DENY with REASON_STORE_UNAVAILABLE.
 
         Idempotent by organization and `idempotency_key` while the reservation is held: the same content is answered with the same reservation.
         Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the key is in use with other content;
