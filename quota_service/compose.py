@@ -36,6 +36,7 @@ from quota_service.application.extension import Extension
 from quota_service.application.memory import Memory
 from quota_service.application.opening import Openings
 from quota_service.application.recording import Recording
+from quota_service.application.recovery import Recovery
 from quota_service.application.registration import Registration
 from quota_service.application.settlement import Commits, Releases
 from quota_service.application.statuses import Statuses
@@ -59,12 +60,14 @@ from quota_service.stores.postgres.configuration import PostgresConfigurationSto
 from quota_service.stores.postgres.denials import PostgresDenials
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
+from quota_service.stores.postgres.recovery import PostgresEpochs
 from quota_service.stores.prices import GenaiAliases
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.limits import ValkeyLimitStore
+from quota_service.stores.valkey.recovery import ValkeyKeys
 from quota_service.stores.valkey.runner import Runner
 from quota_service.stores.valkey.windows import ValkeyWindowStore
 
@@ -191,12 +194,15 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Par
     keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
     store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
     runner = Runner(connection, keys)
-    holds, events = ValkeyHoldStore(runner), ValkeyEventLog(connection, keys)
+    holds, events = ValkeyHoldStore(runner), ValkeyEventLog(runner)
     configurations, memory = Configurations(store, aliases), Memory(holds, ledger)
     kept_alerts, kept_denials = PostgresAlerts(pool), PostgresDenials(pool)
     alerts = Alerts(configurations, kept_alerts, observer, holds.now_ms)
     denials = DenialCounts(kept_denials, observer)
     writer = LedgerWriter(ledger, events, alerts, observer)
+    epochs = PostgresEpochs(pool)
+    recovery = Recovery(ValkeyKeys(runner), epochs, ledger, configurations, alerts, observer)
+    runner.establish = recovery.establish
     openings = Openings(ValkeyWindowStore(runner), PostgresBeginnings(pool), ledger, writer)
     recording = Recording(configurations, holds, memory, writer, openings, tracked)
     use_cases = QuotaUseCases(
@@ -245,6 +251,7 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Par
             events,
             ledger,
             alerts,
+            recovery,
             observer,
             UpkeepSettings(left_behind_ms=settings.left_behind_ms),
         ),
@@ -272,6 +279,7 @@ async def _daily(pool: asyncpg.Pool) -> None:
         try:
             await schema.ensure_partitions(pool)
             await PostgresDenials(pool).drop_old()
+            await PostgresEpochs(pool).forget_applied()
         except Exception as error:  # whatever it is: tomorrow is another day
             telemetry.StoreLog().work_failed("daily work", error)
         await asyncio.sleep(DAY_S)

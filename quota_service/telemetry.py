@@ -36,6 +36,9 @@ class StoreLog:
         if conflicts:
             log.error("ledger keys used with other content", conflicts=conflicts, entries=entries)
 
+    def recovered(self, organization: str, epoch: int) -> None:
+        log.warning("Valkey's keys were made anew from the ledger", organization=organization, epoch=epoch)
+
     def work_failed(self, work: str, error: Exception) -> None:
         log.warning(
             "work failed, will be tried again", work=work, error=type(error).__name__, reason=str(error)

@@ -39,11 +39,15 @@ class LedgerSpend(NamedTuple):
 
 
 class Written(Enum):
-    """What became of an entry."""
+    """What became of an entry.
+
+    VOID: an expiry or release of a reservation that the ledger has seen committed; it counts for nothing.
+    """
 
     NEW = "new"
     REPLAYED = "replayed"
     CONFLICT = "conflict"
+    VOID = "void"
 
 
 class WindowBalance(NamedTuple):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from quota_service.application.ledger_ports import Ledger
 from quota_service.application.ports import ConfigurationStore, EventLog, HoldStore
+from quota_service.application.recovery import Recovery
 from quota_service.application.writing import Observer, Watch, finish
 
 
@@ -17,6 +18,7 @@ class UpkeepSettings(NamedTuple):
     """
 
     sweep_every_ms: int = 1_000
+    epochs_every_ms: int = 1_000
     repair_every_ms: int = 2_000
     left_behind_ms: int = 10_000
     batch: int = 500
@@ -32,6 +34,7 @@ class Upkeep:
         events: EventLog,
         ledger: Ledger,
         watch: Watch,
+        recovery: Recovery,
         observer: Observer,
         settings: UpkeepSettings | None = None,
     ) -> None:
@@ -40,6 +43,7 @@ class Upkeep:
         self._events = events
         self._ledger = ledger
         self._watch = watch
+        self._recovery = recovery
         self._observer = observer
         self._settings = settings or UpkeepSettings()
         self._organizations: tuple[str, ...] = ()
@@ -50,6 +54,8 @@ class Upkeep:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._every(self._settings.sweep_every_ms, "sweep", self.sweep))
             tasks.create_task(self._every(self._settings.repair_every_ms, "repair", self.repair))
+            epochs_every_ms = self._settings.epochs_every_ms
+            tasks.create_task(self._every(epochs_every_ms, "epochs", self._recovery.keep_up))
 
     async def sweep(self) -> None:
         """Retires every due hold."""

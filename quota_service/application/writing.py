@@ -40,6 +40,8 @@ class Observer(Protocol):
 
     def work_failed(self, work: str, error: Exception) -> None: ...
 
+    def recovered(self, organization: str, epoch: int) -> None: ...
+
 
 class Watch(Protocol):
     """Looks at what has been spent."""

@@ -45,14 +45,21 @@ class LimitChange(NamedTuple):
         return self.added.plus(self.moved)
 
 
+class Origin(NamedTuple):
+    """Where an entry ran: `event` of the deciding store's stream, in an epoch of that store."""
+
+    epoch: int
+    event: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One fact on its way to the ledger. It carries its hold, so that it can be written without any other.
 
     `key` is unique within the organization (see `key_of_…`); `content_hash` tells a repeat from a conflict.
     `hold.windows` are what is charged; `charged` and `overrun` are what this entry adds. `hold` is as it was
-    after this event. An entry with `changes` charges nothing; its hold is only their windows (see
-    `hold_of_changes`).
+    after this event. `origin` `None`: the deciding store has not run it. An entry with `changes` charges
+    nothing; its hold is only their windows (see `hold_of_changes`).
     """
 
     key: str
@@ -73,6 +80,7 @@ class Entry:
     actor: str = ""
     occur_ms: int = 0
     changes: tuple[LimitChange, ...] = ()
+    origin: Origin | None = None
 
 
 def hold_of_changes(organization: str, changes: tuple[LimitChange, ...]) -> Hold:

@@ -77,14 +77,15 @@ def is_unopened(windows: Windows, term: Term) -> bool:
 
 def is_full(windows: Windows, term: Term) -> bool:
     """Whether a new value finds no counter left. A value counts where anything counts in its window."""
-    if term.mode is not Mode.HARD or not term.max_values or _is_used(get(windows, term.window)):
+    if term.mode is not Mode.HARD or not term.max_values or is_used(get(windows, term.window)):
         return False
     budget, _, start_ms = key_of(term.window)
-    used = (_is_used(state) for key, state in windows.items() if (key[0], key[2]) == (budget, start_ms))
+    used = (is_used(state) for key, state in windows.items() if (key[0], key[2]) == (budget, start_ms))
     return sum(used) >= term.max_values
 
 
-def _is_used(counters_: Counters) -> bool:
+def is_used(counters_: Counters) -> bool:
+    """Whether anything counts in a window: then its value is in use."""
     return bool(counters_.holds) or not (
         counters_.spent == counters_.held == counters_.blocked_requests == NOTHING
     )

@@ -52,6 +52,7 @@ from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.runner import Runner
 from quota_service.stores.valkey.windows import ValkeyWindowStore
+from tests.support.fence import unfenced
 
 if TYPE_CHECKING:
     from quota.v1.budget_pb2_grpc import BudgetServiceAsyncStub
@@ -102,7 +103,7 @@ async def service(postgres_url: str, valkey_url: str, key_prefix: str) -> AsyncI
     connection = Connection(valkey_url)
     async with pool.acquire() as importing:
         await import_models(importing, "test", lambda: IMPORTED)
-    runner = Runner(connection, Keys(key_prefix))
+    runner = unfenced(Runner(connection, Keys(key_prefix)))
     publisher = Publisher(ValkeyHoldStore(runner))
     server = _server(pool, runner, publisher)
     port = server.listen("127.0.0.1:0")

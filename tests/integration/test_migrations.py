@@ -138,7 +138,7 @@ HOT: list[tuple[str, str, list[Any], str]] = [
     ("ledger", "list_entries_of_reservation", ["o1", "41", *NO_FILTER[1:], None, 50], "reservation"),
     ("ledger", "entries_of_reservation", ["o1", "41"], "reservation"),
     ("ledger", "find_entry", ["o1", "41/hold"], "_pkey"),
-    ("ledger", "key_hashes", [["o1"], ["41/hold"]], "_pkey"),
+    ("ledger", "written_before", [["o1"], ["41/hold"]], "_pkey"),
     ("ledger", "change_open_holds", [["o1"], ["41"], [None], [None], [None], [False]], "open_holds_pkey"),
     ("configuration", "changed_resources", ["o1", 4_990], "resources_by_version"),
     ("configuration", "get_resource", ["o1", "user", "2541"], "resources_pkey"),

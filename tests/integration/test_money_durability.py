@@ -22,6 +22,7 @@ from tests.integration.test_durability import ledger_at_a_standstill
 from tests.support import valkey
 from tests.support.calls import Amount, cost, entries
 from tests.support.commands import term
+from tests.support.fence import unfenced
 from tests.support.money import (
     adjust_request,
     adjusted,
@@ -146,7 +147,7 @@ async def test_what_a_dead_replica_changed_is_written_by_another(
 ) -> None:
     """The script has run, and whoever ran it died before it wrote anything."""
     async with valkey.opened(valkey_url, prefix=f"{key_prefix}/") as dead:
-        store = ValkeyLimitStore(Runner(dead.connection, dead.keys))
+        store = ValkeyLimitStore(unfenced(Runner(dead.connection, dead.keys)))
         place = WindowRef("a", "", 0, None)
         command = Adjust(
             basis=Basis(organization="acme", version=2**52),

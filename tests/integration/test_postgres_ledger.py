@@ -16,7 +16,7 @@ from quota_service.stores.postgres.times import to_time
 from tests.integration.postgres_lives import START_MS, WINDOWS, Life, a_hold, open_reservations, spent
 from tests.integration.postgres_values import GPT, a_record, put
 
-NEW, REPLAYED, CONFLICT = Written.NEW, Written.REPLAYED, Written.CONFLICT
+NEW, REPLAYED, CONFLICT, VOID = Written.NEW, Written.REPLAYED, Written.CONFLICT, Written.VOID
 
 
 async def test_an_entry_comes_back_as_it_was_written(ledger: PostgresLedger) -> None:
@@ -63,11 +63,11 @@ async def test_repeats_and_conflicts_within_one_batch_are_told_apart(
     assert (await spent(pool, "acme"))["each-user", "ada"] == Amounts(100, 20, 1)
 
 
-async def test_an_expiry_after_a_commit_is_a_conflict(ledger: PostgresLedger) -> None:
+async def test_an_expiry_after_a_commit_is_void(ledger: PostgresLedger) -> None:
     hold = a_hold()
     await ledger.write(Life(hold).commit(400).entries)
 
-    assert (await ledger.write(Life(hold).end(State.EXPIRED).entries)).results == [REPLAYED, CONFLICT]
+    assert (await ledger.write(Life(hold).end(State.EXPIRED).entries)).results == [REPLAYED, VOID]
 
 
 async def test_an_end_before_its_hold_writes_the_hold_and_leaves_nothing_open(

@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from quota_service.stores.valkey.scripts import ALL, SHARED, Code, Script
+from quota_service.stores.valkey.scripts import ALL, ALONE, SHARED, Code, Script
 from tests.support.commands import authorize, draft, granted, term
 from tests.support.valkey import opened
 
@@ -44,8 +44,9 @@ def test_every_file_is_a_script_that_is_loaded() -> None:
 def test_a_script_opens_with_a_shebang_and_its_contract(script: Script) -> None:
     header, _ = _parts(script)
     assert re.match(r"#!lua( flags=[a-z,-]+)?\n", script.source)
-    assert re.match(rf"-- {script.verb.capitalize()}: .+", header[0])
-    assert any(line.startswith("-- KEYS  1 meta  2 holds  3 events") for line in header)
+    assert re.match(rf"-- {script.verb.replace('_', ' ').capitalize()}: .+", header[0])
+    shared = "  1 meta  2 holds  3 events" if script not in ALONE else "  1 "
+    assert any(line.startswith(f"-- KEYS{shared}") for line in header)
     assert any(line.startswith("-- Reply ") for line in header)
 
 

@@ -29,6 +29,7 @@ from quota_service.domain.terms import Basis, Counters, Term
 from quota_service.stores.valkey.codec import decode_counters, pack
 from quota_service.stores.valkey.runner import Runner
 from quota_service.stores.valkey.windows import ValkeyWindowStore
+from tests.support.fence import unfenced
 from tests.support.strategies import DAY_MS, EACH_VALUES
 from tests.support.twins import Twins, Valkey
 
@@ -123,7 +124,7 @@ def test_the_script_opens_windows_as_the_reference_does(valkey: Valkey, data: st
     before = WindowRef("budget", window.each_value, window.start_ms - DAY_MS, window.start_ms)
     for place in (window, before):
         _put(twins, place, data.draw(_states))
-    store = ValkeyWindowStore(Runner(valkey.connection, valkey.keys))
+    store = ValkeyWindowStore(unfenced(Runner(valkey.connection, valkey.keys)))
     had = twins.book.windows.get(("budget", window.each_value, window.start_ms), Counters())
     for _ in range(2):  # the second time it is open
         expected = opened(twins.book, command, NOW_MS)

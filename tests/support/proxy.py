@@ -149,15 +149,18 @@ class Proxy:
             sink.write(data)
             await sink.drain()
         if not (replies and link.lossy):
-            with contextlib.suppress(OSError):
-                sink.write_eof()
+            _end(sink)
 
 
 def _half_close(link: _Link) -> None:
     if not link.lossy:
         link.lossy = True
-        with contextlib.suppress(OSError, RuntimeError):
-            link.client.write_eof()
+        _end(link.client)
+
+
+def _end(sink: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, RuntimeError):  # it has been closed meanwhile
+        sink.write_eof()
 
 
 def _bound(port: int) -> socket.socket:

@@ -20,6 +20,7 @@ from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.limits import ValkeyLimitStore
 from quota_service.stores.valkey.runner import Runner
+from tests.support.fence import unfenced
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -32,9 +33,9 @@ class Valkey:
         self.loop = asyncio.new_event_loop()
         self.connection = Connection(url, timeout_s=30)  # tests share a busy machine
         self.keys = Keys(prefix)
-        runner = Runner(self.connection, self.keys)
+        runner = unfenced(Runner(self.connection, self.keys))
         self.store, self.limits = ValkeyHoldStore(runner), ValkeyLimitStore(runner)
-        self.log = ValkeyEventLog(self.connection, self.keys)
+        self.log = ValkeyEventLog(runner)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)

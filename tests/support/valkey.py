@@ -13,6 +13,7 @@ from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.runner import Runner
+from tests.support.fence import unfenced
 
 
 class Stores(NamedTuple):
@@ -29,9 +30,8 @@ async def opened(url: str, *, prefix: str = "", timeout_s: float = 10.0) -> Asyn
     """`timeout_s` is generous by default: tests share a busy machine."""
     connection, keys = Connection(url, timeout_s=timeout_s), Keys(prefix)
     try:
-        yield Stores(
-            connection, keys, ValkeyHoldStore(Runner(connection, keys)), ValkeyEventLog(connection, keys)
-        )
+        runner = unfenced(Runner(connection, keys))
+        yield Stores(connection, keys, ValkeyHoldStore(runner), ValkeyEventLog(runner))
     finally:
         await connection.close()
 

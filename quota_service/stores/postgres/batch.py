@@ -2,19 +2,23 @@
 
 A batch first claims the key of every entry, and for everything that happened to a reservation also the key of
 its HOLD entry. What it wins is new and gets written; what it loses was written before, by whoever.
+
+Entries of one reservation may meet that do not know of each other: one was settled in the ledger while the
+deciding store was away, or that store's keys have been made anew in between. Then a Commit that meets a
+release or an expiry becomes a late settlement, and a release or an expiry that meets a Commit is void.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import NamedTuple
 
 from quota_service.application.ledger_ports import Written
 from quota_service.domain.amounts import NOTHING, Amounts
-from quota_service.domain.ledger import Entry, EntryType, key_of_hold
+from quota_service.domain.ledger import Entry, EntryType, Origin, key_of_hold, key_of_late
 from quota_service.domain.reservation import Hold, State, WindowRef
 from quota_service.stores.postgres import holds
 from quota_service.stores.postgres.entry_rows import storable
@@ -30,6 +34,17 @@ class Claimed(NamedTuple):
     create_time: datetime
 
 
+class Before(NamedTuple):
+    """What had been written under a key."""
+
+    content_hash: str
+    origin: str
+    type: EntryType
+
+
+_RETURNS = (EntryType.RELEASE, EntryType.EXPIRE)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldChange:
     """What becomes of a row of `open_holds`: made (`fresh`), moved forward, or (`hold` `None`) removed."""
@@ -38,6 +53,14 @@ class HoldChange:
     reservation: str
     hold: Hold | None
     fresh: bool
+
+
+class Charges(NamedTuple):
+    """What the ledger has charged to a reservation so far."""
+
+    charged: Amounts = NOTHING
+    overrun: Amounts = NOTHING
+    pico: int = 0
 
 
 Counter = tuple[str, str, str, int]
@@ -64,15 +87,42 @@ class Batch:
     @cached_property
     def claims(self) -> Mapping[Key, Entry | Hold]:
         """The keys to claim, in the order of their ids. A Hold stands for the HOLD entry that it implies."""
-        holds_here = {_key(entry): entry for entry in reversed(self._entries) if entry.type is EntryType.HOLD}
+        holds_here = {
+            key_of(entry): entry for entry in reversed(self._entries) if entry.type is EntryType.HOLD
+        }
         claims: dict[Key, Entry | Hold] = {}
         for entry in self._entries:
             # What is charged to a reservation that no store knew has no hold; a degraded one held nothing.
             if entry.hold.reservation and (entry.hold.held != NOTHING or entry.hold.degraded):
                 key = (entry.hold.organization, key_of_hold(entry.hold.reservation))
                 claims.setdefault(key, holds_here.get(key, entry.hold))
-            claims.setdefault(_key(entry), entry)
+            claims.setdefault(key_of(entry), entry)
         return claims
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        return self._entries
+
+    @cached_property
+    def organizations(self) -> Sequence[str]:
+        return sorted({entry.hold.organization for entry in self._entries})
+
+    @cached_property
+    def reservations(self) -> Sequence[Key]:
+        """Those that are charged."""
+        charged = (entry.hold for entry in self._entries if entry.type is EntryType.COMMIT)
+        return sorted({(hold.organization, hold.reservation) for hold in charged if hold.reservation})
+
+    def settling_late(self, before: Mapping[Key, Before]) -> Batch:
+        """This batch, with every Commit that met a release or an expiry as the late settlement that it is;
+        the
+        batch itself where there is none.
+        """
+        changed = [
+            _late(entry) if _meets(entry, before, EntryType.COMMIT, _RETURNS) else entry
+            for entry in self._entries
+        ]
+        return Batch(changed) if changed != list(self._entries) else self
 
     def new_entries(self, won: Mapping[Key, Claimed]) -> list[tuple[Claimed, Entry]]:
         """The entries to write by rising id, those that are implied included."""
@@ -84,25 +134,63 @@ class Batch:
 
     def lost(self, won: Mapping[Key, Claimed]) -> list[Key]:
         """Keys of the batch's own entries that were written before."""
-        return [key for key in dict.fromkeys(map(_key, self._entries)) if key not in won]
+        return [key for key in dict.fromkeys(map(key_of, self._entries)) if key not in won]
 
     def replayed(self, won: Mapping[Key, Claimed]) -> list[Entry]:
         """The batch's own entries that were written before."""
-        return [entry for entry in self._entries if _key(entry) not in won]
+        return [entry for entry in self._entries if key_of(entry) not in won]
 
-    def results(self, won: Mapping[Key, Claimed], written_before: Mapping[Key, str]) -> list[Written]:
-        """One an entry. `written_before`: the content hashes of what was lost."""
+    def results(self, won: Mapping[Key, Claimed], before: Mapping[Key, Before]) -> list[Written]:
+        """One an entry. `before`: what had been written under the keys that were lost."""
         results = []
-        hashes = {**{key: self.claims[key].content_hash for key in won}, **written_before}
+        hashes = {key: self.claims[key].content_hash for key in won if key in self.claims}
+        hashes |= {key: known.content_hash for key, known in before.items()}
         fresh = set(won)
         for entry in self._entries:
-            key = _key(entry)
+            key = key_of(entry)
             if key in fresh:
                 fresh.remove(key)
                 results.append(Written.NEW)
+            elif hashes[key] == entry.content_hash:
+                results.append(Written.REPLAYED)
             else:
-                results.append(Written.REPLAYED if hashes[key] == entry.content_hash else Written.CONFLICT)
+                is_void = any(_meets(entry, before, type_, (EntryType.COMMIT,)) for type_ in _RETURNS)
+                results.append(Written.VOID if is_void else Written.CONFLICT)
         return results
+
+
+def origin_text(origin: Origin | None) -> str:
+    """As `ledger_keys` has it."""
+    return f"{origin.epoch}/{origin.event}" if origin is not None else ""
+
+
+def key_of(entry: Entry) -> Key:
+    return entry.hold.organization, storable(entry.key)
+
+
+def without_known(entry: Entry, known: Charges) -> Entry:
+    """The entry of a Commit with only what the ledger has not charged to its reservation before.
+
+    `known`: what it has charged so far. A Commit's total counts, whatever the parts it came in.
+    """
+    hold = entry.hold
+    total = hold.charged.at_least(known.charged)
+    return replace(
+        entry,
+        charged=total.minus(known.charged),
+        overrun=total.beyond(hold.held).beyond(known.overrun),
+        cost_pico=max(0, hold.charged_pico - known.pico),
+    )
+
+
+def _meets(entry: Entry, before: Mapping[Key, Before], type_: EntryType, others: Sequence[EntryType]) -> bool:
+    """Whether an entry of that type found its key taken by one of another kind."""
+    known = before.get(key_of(entry))
+    return entry.type is type_ and known is not None and known.type in others
+
+
+def _late(entry: Entry) -> Entry:
+    return replace(entry, key=key_of_late(entry.hold.reservation, 0), late=True)
 
 
 def hold_changes(written: Iterable[Entry]) -> list[HoldChange]:
@@ -160,7 +248,3 @@ def _balance(sums: dict[Counter, Balance], organization: str, window: WindowRef)
 def _later(one_ms: int | None, other_ms: int | None) -> int | None:
     """`None` is no end."""
     return None if one_ms is None or other_ms is None else max(one_ms, other_ms)
-
-
-def _key(entry: Entry) -> Key:
-    return entry.hold.organization, storable(entry.key)

@@ -9,18 +9,21 @@ import msgspec
 
 from quota_service.application.ledger_ports import LedgerFilter, LedgerRow, WindowBalance, WriteResult
 from quota_service.domain.amounts import Amounts
-from quota_service.domain.ledger import Entry
+from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.reservation import Hold, WindowRef
-from quota_service.stores.postgres import holds, sql
+from quota_service.stores.postgres import epochs, holds, sql
 from quota_service.stores.postgres.batch import (
     Balance,
     Batch,
+    Before,
     Claimed,
     Counter,
     HoldChange,
     Key,
     balances,
     hold_changes,
+    key_of,
+    origin_text,
 )
 from quota_service.stores.postgres.entry_rows import COLUMNS, hold_of, ledger_row_of, row_of, storable
 from quota_service.stores.postgres.errors import translated
@@ -72,34 +75,65 @@ async def write_batch(connection: Connection, batch: Batch) -> WriteResult:
     Every transaction locks in the same order, keys, open holds, balances, each sorted, so that none waits in
     a circle. Balances come last, because there all transactions of an organization meet.
     """
-    won = await _claim(connection, batch)
-    written_before = await _hashes(connection, batch.lost(won))
-    new = batch.new_entries(won)
+    state = await epochs.begin(connection, batch)
+    batch, won, before = await _claimed(connection, batch)
+    claimed = batch.new_entries(won)
+    entries = await epochs.reduced(connection, [entry for _, entry in claimed], state)
     changed: Sequence[WindowBalance] = ()
-    if new:
-        entries = [entry for _, entry in new]
-        rows = [row_of(*claimed, entry) for claimed, entry in new]
+    if entries:
+        rows = [row_of(*claim, entry) for (claim, _), entry in zip(claimed, entries, strict=True)]
         await connection.copy_records_to_table("ledger_entries", records=rows, columns=COLUMNS)
         await _change_holds(connection, hold_changes(entries))
+    results = batch.results(won, before)
+    own = {key_of(entry) for entry in batch.entries}
+    told = zip(batch.entries, results, strict=True)
+    await epochs.note(connection, state, [entry for entry in entries if key_of(entry) in own], told, before)
+    if entries:
         changed = await _add_balances(connection, balances(entries))
     replayed = balances(batch.replayed(won)).keys() - {_counter(balance) for balance in changed}
     unchanged = await _read_balances(connection, replayed) if replayed else ()
-    return WriteResult(batch.results(won, written_before), (*changed, *unchanged))
+    return WriteResult(results, (*changed, *unchanged))
 
 
-async def _claim(connection: Connection, batch: Batch) -> Mapping[Key, Claimed]:
-    """The keys that are new. Waits for others that are writing the same."""
-    rows = [(*key, claim.content_hash) for key, claim in batch.claims.items()]
+async def _claimed(
+    connection: Connection, batch: Batch
+) -> tuple[Batch, Mapping[Key, Claimed], Mapping[Key, Before]]:
+    """The batch with the keys that are new, and what had been written under those that are not.
+
+    A Commit that met a release or an expiry claims the key of a late settlement.
+    """
+    won = dict(await _claim(connection, batch, batch.claims))
+    before = dict(await _before(connection, batch.lost(won)))
+    settled = batch.settling_late(before)
+    if settled is not batch:
+        late = settled.claims.keys() - batch.claims.keys()
+        won |= await _claim(connection, settled, [key for key in settled.claims if key in late])
+        before |= await _before(connection, [key for key in settled.lost(won) if key in late])
+    return settled, won, before
+
+
+async def _claim(connection: Connection, batch: Batch, keys: Iterable[Key]) -> Mapping[Key, Claimed]:
+    """Those of the batch's keys that are new. Waits for others that are writing the same."""
+    claims = [(key, batch.claims[key]) for key in keys]
+    if not claims:
+        return {}
+    rows = [
+        (*key, claim.content_hash, origin_text(claim.origin) if isinstance(claim, Entry) else "")
+        for key, claim in claims
+    ]
     won = await connection.fetch(_SQL["claim_keys"], *_columns(rows))
     return {(row["organization"], row["key"]): Claimed(row["entry_id"], row["create_time"]) for row in won}
 
 
-async def _hashes(connection: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
+async def _before(connection: Connection, keys: Sequence[Key]) -> Mapping[Key, Before]:
     if not keys:
         return {}
     # A statement of its own: it sees what has been committed while the claim was waiting.
-    rows = await connection.fetch(_SQL["key_hashes"], *_columns(keys))
-    return {(row["organization"], row["key"]): row["content_hash"] for row in rows}
+    rows = await connection.fetch(_SQL["written_before"], *_columns(keys))
+    return {
+        (row["organization"], row["key"]): Before(row["content_hash"], row["origin"], EntryType(row["type"]))
+        for row in rows
+    }
 
 
 async def _change_holds(connection: Connection, changes: Sequence[HoldChange]) -> None:

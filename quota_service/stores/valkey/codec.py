@@ -69,7 +69,7 @@ class Live(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EventRecord(msgspec.Struct, frozen=True, array_like=True):
-    """`carried`: what a script found to roll over into the window of a ROLLOVER."""
+    """`epoch`: in which the script ran. `carried`: what it found to roll over into the window of a ROLLOVER."""
 
     type: str
     at_ms: int
@@ -78,6 +78,7 @@ class EventRecord(msgspec.Struct, frozen=True, array_like=True):
     pico: int
     late: bool
     final: bool
+    epoch: int
     carried: Amounts = NOTHING
 
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from quota_service.domain import ledger
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.commands import Event
-from quota_service.domain.ledger import Entry, EntryType, LimitChange
+from quota_service.domain.ledger import Entry, EntryType, LimitChange, Origin
 from quota_service.domain.reservation import Hold
 from quota_service.stores.valkey import codec, scripts
 from quota_service.stores.valkey.codec import Body, EventRecord
-from quota_service.stores.valkey.connection import Connection
-from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.runner import Arguments, Runner
 
 REMEMBER_MS = 600_000
 """How long an ended reservation's key is remembered once the ledger has its end."""
@@ -24,24 +23,18 @@ _WITH_MARKER = (EntryType.RECORD, EntryType.ADJUST, EntryType.REALLOCATE)
 class ValkeyEventLog:
     """Implements `EventLog`."""
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
-        self._connection = connection
-        self._keys = keys
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._keys = runner.keys
 
     async def older_than(self, organization: str, age_ms: int, count: int) -> Sequence[Event]:
-        seconds, micros = await self._connection.call("TIME")
-        newest = int(seconds) * 1000 + int(micros) // 1000 - age_ms
-        stream = self._keys.events(organization)
-        found = await self._connection.call("XRANGE", stream, "-", f"{newest}", "COUNT", count)
-        return [event_of_stream(id_, fields) for id_, fields in found]
+        reply = await self._runner.run(organization, scripts.LEFT_BEHIND, (), (age_ms, count))
+        return [event_of_stream(id_, fields) for id_, fields in reply[2]]
 
     async def acknowledge(self, organization: str, events: Sequence[Event]) -> None:
         forget = tuple(key for event in events for key in self._forgettable(organization, event.entry))
-        await self._connection.run(
-            scripts.ACKNOWLEDGE,
-            (*self._keys.common(organization), *forget),
-            (REMEMBER_MS, *(event.id for event in events)),
-        )
+        arguments: Arguments = (REMEMBER_MS, *(event.id for event in events))
+        await self._runner.run(organization, scripts.ACKNOWLEDGE, forget, arguments)
 
     def _forgettable(self, organization: str, entry: Entry) -> tuple[str, ...]:
         if entry.type in _WITH_MARKER:
@@ -59,11 +52,16 @@ def event_of_stream(id_: bytes, fields: list[bytes]) -> Event:
     by_name = dict(zip(fields[::2], fields[1::2], strict=True))
     record = codec.decode_event(by_name[b"e"])
     hold = codec.decode_hold(by_name[b"doc"], by_name[b"live"])
-    return Event(id=id_.decode(), entry=entry_of(record, hold, codec.decode_body(by_name[b"body"])))
+    return event_of(id_, record, hold, codec.decode_body(by_name[b"body"]))
 
 
-def entry_of(record: EventRecord, hold: Hold, body: Body) -> Entry:
-    """The ledger's entry of an event: the same, whichever replica writes it."""
+def event_of(id_: bytes, record: EventRecord, hold: Hold, body: Body) -> Event:
+    """An event with the ledger's entry of it: the same, whichever replica writes it."""
+    event = id_.decode()
+    return Event(id=event, entry=_entry_of(Origin(record.epoch, event), record, hold, body))
+
+
+def _entry_of(origin: Origin, record: EventRecord, hold: Hold, body: Body) -> Entry:
     type_ = EntryType(record.type)
     charges = type_ in (EntryType.COMMIT, EntryType.RECORD)
     return Entry(
@@ -85,6 +83,7 @@ def entry_of(record: EventRecord, hold: Hold, body: Body) -> Entry:
         actor=body.actor,
         occur_ms=body.occur_ms or record.at_ms,
         changes=_changes(type_, record, hold, body),
+        origin=origin,
     )
 
 
@@ -95,10 +94,10 @@ def _changes(type_: EntryType, record: EventRecord, hold: Hold, body: Body) -> t
     return body.changes
 
 
-def hold_event(id_: bytes, hold: Hold) -> Event:
+def hold_event(id_: bytes, hold: Hold, epoch: int) -> Event:
     """The event of an Authorize, from what its caller already knows."""
-    record = EventRecord(EntryType.HOLD, hold.create_ms, NOTHING, NOTHING, 0, False, False)
-    return Event(id=id_.decode(), entry=entry_of(record, hold, Body()))
+    record = EventRecord(EntryType.HOLD, hold.create_ms, NOTHING, NOTHING, 0, False, False, epoch)
+    return event_of(id_, record, hold, Body())
 
 
 def _key(type_: EntryType, record: EventRecord, hold: Hold, body: Body) -> str:

@@ -30,12 +30,12 @@ def authorized(command: commands.Authorize, reply: list[Any]) -> commands.Author
 
 
 def _granted(command: commands.Authorize, reply: list[Any]) -> commands.Granted:
-    _, now_ms, expire_ms, event_id, choice, output_tokens, windows, passed_over = reply
+    _, now_ms, expire_ms, event_id, choice, output_tokens, windows, passed_over, epoch = reply
     hold = reservation.grant(command.alternatives[choice].hold, output_tokens)
     event = None
     if not command.dry_run:
         hold = codec.granted(hold, now_ms, expire_ms)
-        event = hold_event(event_id, hold)
+        event = hold_event(event_id, hold, epoch)
     return commands.Granted(
         now_ms=now_ms,
         hold=hold,

@@ -9,12 +9,11 @@ from typing import Any, cast
 from quota_service.application.ports import Page
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING
-from quota_service.domain.commands import Event
 from quota_service.domain.errors import PageTokenInvalid
 from quota_service.domain.reservation import Hold, Settlement, State
 from quota_service.stores.valkey import codec, replies, scripts, terms
 from quota_service.stores.valkey.codec import Body
-from quota_service.stores.valkey.events import REMEMBER_MS, entry_of
+from quota_service.stores.valkey.events import REMEMBER_MS, event_of
 from quota_service.stores.valkey.granting import authorized
 from quota_service.stores.valkey.runner import SWEEP_BATCH, Arguments, Runner
 from quota_service.stores.valkey.scripts import Code, Script
@@ -154,8 +153,7 @@ class ValkeyHoldStore:
         if reply[0] != Code.OK:
             return cast(commands.RecordAnswer, replies.refusal(reply))
         record = codec.decode_event(reply[3])
-        entry = entry_of(record, codec.recorded(draft, record, command.content_hash), body)
-        event = Event(id=reply[2].decode(), entry=entry)
+        event = event_of(reply[2], record, codec.recorded(draft, record, command.content_hash), body)
         return commands.Recorded(now_ms=reply[1], counters=replies.counters(reply[4:]), event=event)
 
     async def inspect(self, command: commands.Inspect) -> commands.InspectAnswer:

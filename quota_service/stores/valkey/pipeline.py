@@ -86,10 +86,9 @@ class Pipeline(asyncio.Protocol):
         now_s = self._attention.now_s
         if now_s >= self._first_until_s:
             self._give_up(now_s)
-        if self.late and not self._pending:
-            self.send(
-                ("PING",)
-            ).cancel()  # nobody may be asking any more; how long it takes is all that counts
+        if self.late and not self._pending and not self.closed:
+            # Nobody may be asking any more. Not what is replied counts, but how soon.
+            self.send(("PING",)).cancel()
         return bool(self._pending)
 
     def close(self) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 from quota_service.domain import commands, ratelimit
 from quota_service.domain.commands import Event
+from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.reservation import Hold
 from quota_service.domain.terms import Basis, Counters, Terms
 from quota_service.stores.valkey import codec
 from quota_service.stores.valkey.codec import Body
-from quota_service.stores.valkey.events import entry_of
+from quota_service.stores.valkey.events import event_of
 from quota_service.stores.valkey.scripts import Code
 
 
@@ -39,7 +40,7 @@ def denied(now_ms: int, next_expiry_ms: int, parts: list[Any], terms: Terms) -> 
 def event(id_: bytes, packed: bytes, hold: Hold, body: Body) -> Event | None:
     if not id_:
         return None
-    return Event(id=id_.decode(), entry=entry_of(codec.decode_event(packed), hold, body))
+    return event_of(id_, codec.decode_event(packed), hold, body)
 
 
 def refusal(reply: list[Any]) -> Any:
@@ -62,5 +63,7 @@ def refusal(reply: list[Any]) -> Any:
             return commands.TooLarge(now_ms=now_ms)
         case Code.PRICE_REFUSED:
             return commands.PriceRefused(now_ms=now_ms)
+        case Code.FULL:
+            raise StoreUnavailable("Too much waits for the ledger, which does not answer; nothing was done.")
         case code:
             raise AssertionError(f"a script answered {code!r} where it never does")

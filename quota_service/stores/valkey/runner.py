@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
 
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.stores.valkey import scripts
@@ -17,15 +18,40 @@ SWEEP_BATCH = 200
 SWEEPS_MAX = 1_000
 """How often one call sweeps before it gives up."""
 
+FENCES_MAX = 3
+"""How often one call waits for keys to be made what the ledger says before it gives up."""
+
 Arguments = tuple[str | bytes | int, ...]
+
+Establish = Callable[[str], Awaitable[object]]
+"""Makes an organization's keys what the ledger says, unless they are, and has their epoch adopted.
+
+Raises StoreUnavailable.
+"""
+
+
+class RunnerSettings(NamedTuple):
+    """`buffer_bytes_max`: how many bytes of an organization's events may wait for the ledger. `patience_s`:
+    how long a decision waits for Valkey.
+    """
+
+    buffer_bytes_max: int = 256 * 1024 * 1024
+    patience_s: float | None = None
 
 
 class Runner:
-    """What every store over Valkey runs its scripts with; one per connection."""
+    """What every store over Valkey runs its scripts with; one per connection.
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
+    Every script is told for which epoch the caller takes the keys, and in which run of the server: where
+    either is another, nothing is done, and the keys are established first.
+    """
+
+    def __init__(self, connection: Connection, keys: Keys, settings: RunnerSettings | None = None) -> None:
         self.connection = connection
         self.keys = keys
+        self.settings = settings or RunnerSettings()
+        self.establish: Establish = _nobody
+        self._epochs: dict[str, int] = {}
         self._clock_offset_ms: int | None = None
 
     def now_ms(self) -> int:
@@ -34,22 +60,55 @@ class Runner:
             return time.time_ns() // 1_000_000
         return time.monotonic_ns() // 1_000_000 + self._clock_offset_ms
 
+    def epoch_of(self, organization: str) -> int:
+        """The epoch that this process takes the organization's keys for; 0: it does not know any."""
+        return self._epochs.get(organization, 0)
+
+    def adopt(self, organization: str, epoch: int) -> None:
+        """From now on the organization's keys are taken for those of this epoch."""
+        self._epochs[organization] = epoch
+
     async def run(
-        self, organization: str, script: Script, keys: tuple[str, ...], arguments: Arguments
+        self,
+        organization: str,
+        script: Script,
+        keys: tuple[str, ...],
+        arguments: Arguments,
+        *,
+        epoch: int | None = None,
+        patience_s: float | None = None,
     ) -> list[Any]:
         """Runs a script behind the organization's common keys; while due holds stand in the way of its
-        answer, sweeps them and asks again.
+        answer, sweeps them and asks again; while the keys are not what the ledger says, has them established.
+
+        `epoch`: the only one in which the script may run; otherwise StoreUnavailable.
         """
         all_keys = (*self.keys.common(organization), *keys)
+        fenced = 0
         for _ in range(SWEEPS_MAX):
-            reply = await self.connection.run(script, all_keys, arguments)
+            known = self._epochs.get(organization, 0) if epoch is None else epoch
+            run_id = self.connection.known_run_id or await self.connection.run_id()
+            common = (f"{known} {run_id}", self.settings.buffer_bytes_max)
+            reply = await self.connection.run(script, all_keys, (*arguments, *common))
             self._clock_offset_ms = reply[1] - time.monotonic_ns() // 1_000_000
-            if reply[0] != Code.SWEEP:
+            if reply[0] == Code.FENCED:
+                fenced += 1
+                if fenced > FENCES_MAX or epoch is not None:
+                    raise StoreUnavailable(
+                        "Valkey's keys are being made what the ledger says; nothing was done."
+                    )
+                await self.establish(organization)
+            elif reply[0] == Code.SWEEP:
+                await self.sweep(organization)
+            else:
                 return reply
-            await self.sweep(organization)
         raise StoreUnavailable("Too many holds have expired at once; they are being returned.")
 
     async def sweep(self, organization: str) -> int:
         """Retires a batch of due holds; returns how many."""
         reply = await self.run(organization, scripts.SWEEP, (), (SWEEP_BATCH,))
         return int(reply[2])
+
+
+async def _nobody(organization: str) -> None:
+    raise StoreUnavailable(f"Nobody establishes the keys of {organization}.")

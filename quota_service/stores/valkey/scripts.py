@@ -25,6 +25,8 @@ class Code(IntEnum):
     UNOPENED = -10
     SHORT = -11
     OUT_OF_RANGE = -12
+    FENCED = -13
+    FULL = -14
 
 
 SHARED = ("_prelude", "_windows", "_gauges", "_holds", "_prices", "_admission")
@@ -34,10 +36,11 @@ SHARED = ("_prelude", "_windows", "_gauges", "_holds", "_prices", "_admission")
 class Script:
     """One verb: its source and the hash that Valkey knows it by."""
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, *, alone: bool = False) -> None:
+        """`alone`: without the shared parts, and so without their look at the fence."""
         folder = resources.files("quota_service.stores.valkey") / "scripts"
         shebang, _, body = (folder / f"{verb}.lua").read_text().partition("\n")
-        shared = "\n".join((folder / f"{name}.lua").read_text() for name in SHARED)
+        shared = "\n".join((folder / f"{name}.lua").read_text() for name in SHARED if not alone)
         self.verb = verb
         self.source = f"{shebang}\n{shared}\n{body}"
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
@@ -57,6 +60,13 @@ PUBLISH = Script("publish")
 ACKNOWLEDGE = Script("acknowledge")
 ADJUST = Script("adjust")
 REALLOCATE = Script("reallocate")
+APPLY = Script("apply")
+LEFT_BEHIND = Script("left_behind")
+FENCE = Script("fence", alone=True)
+CLEAR = Script("clear", alone=True)
+
+ALONE = (FENCE, CLEAR)
+"""Scripts for whoever makes an organization's keys anew."""
 
 ALL = (
     AUTHORIZE,
@@ -73,4 +83,7 @@ ALL = (
     ACKNOWLEDGE,
     ADJUST,
     REALLOCATE,
+    APPLY,
+    LEFT_BEHIND,
+    *ALONE,
 )

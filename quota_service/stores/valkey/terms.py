@@ -77,18 +77,18 @@ def encode_places(keys: Keys, organization: str, terms: Iterable[Term]) -> bytes
 
 def encode_windows(keys: Keys, organization: str, windows: tuple[WindowRef, ...]) -> bytes:
     """Where windows are kept whose terms are not known: their values count wherever they are bounded."""
-    return pack(
-        [
-            (
-                window.end_ms or 0,
-                keys.window(organization, window),
-                keys.values(organization, window),
-                window.each_value,
-                0,
-                0,
-            )
-            for window in windows
-        ]
+    return pack([place_without_terms(keys, organization, window) for window in windows])
+
+
+def place_without_terms(keys: Keys, organization: str, window: WindowRef) -> Place:
+    """Where a window is kept whose term is not known."""
+    return (
+        window.end_ms or 0,
+        keys.window(organization, window),
+        keys.values(organization, window),
+        window.each_value,
+        0,
+        0,
     )
 
 

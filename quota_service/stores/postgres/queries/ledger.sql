@@ -2,19 +2,22 @@
 -- Claims the keys of a batch and draws the ids of their entries, in the order of the batch; returns those that were free.
 -- Keys are taken in sorted order and a key that another transaction is writing is waited for, so nobody waits in a circle.
 WITH batch AS (
-    SELECT organization, key, content_hash, nextval('ledger_entry_ids') AS id
-    FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS claim (organization, key, content_hash, position)
+    SELECT organization, key, content_hash, origin, nextval('ledger_entry_ids') AS id
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+        WITH ORDINALITY AS claim (organization, key, content_hash, origin, position)
     ORDER BY position
 )
-INSERT INTO ledger_keys (organization, key, content_hash, entry_id, create_time)
-SELECT organization, key, content_hash, id, now() FROM batch ORDER BY organization COLLATE "C", key COLLATE "C"
+INSERT INTO ledger_keys (organization, key, content_hash, origin, entry_id, create_time)
+SELECT organization, key, content_hash, origin, id, now() FROM batch ORDER BY organization COLLATE "C", key COLLATE "C"
 ON CONFLICT DO NOTHING
 RETURNING organization, key, entry_id, create_time;
 
--- name: key_hashes
--- With what content some keys were written.
-SELECT organization, key, content_hash FROM ledger_keys
-JOIN unnest($1::text[], $2::text[]) AS lost (organization, key) USING (organization, key);
+-- name: written_before
+-- What had been written under some keys. A key names the month of its entry as well, so that one partition is read.
+SELECT k.organization, k.key, k.content_hash, k.origin, e.type
+FROM ledger_keys k
+JOIN unnest($1::text[], $2::text[]) AS lost (organization, key) ON k.organization = lost.organization AND k.key = lost.key
+JOIN ledger_entries e ON e.organization = k.organization AND e.id = k.entry_id AND e.create_time = k.create_time;
 
 -- name: change_open_holds
 -- Removes (hold NULL), makes (fresh) or moves forward open holds. Rows that exist are locked in sorted order first. One that is

@@ -1,15 +1,22 @@
 -- Holds: how they are kept, how they end, and the events that tell the ledger.
 
-local function read_hold(key)
-  local fields = redis.call('HMGET', key, 'doc', 'windows', 'live', 'marks')
-  if not fields[1] then return nil end
-  local live = cmsgpack.unpack(fields[3])
+-- A hold from its parts as they are kept.
+local function hold_of(doc, windows, packed)
+  local live = cmsgpack.unpack(packed)
   return {
-    key = key, doc = fields[1], windows = cmsgpack.unpack(fields[2]), packed = fields[3],
-    marks = fields[4] and cmsgpack.unpack(fields[4]) or {},
+    doc = doc, windows = windows, packed = packed, marks = {},
     state = live[1], create = live[2], expire = live[3], ended = live[4], granted = live[5], held = live[6], charged = live[7],
     pico = live[8], parts = live[9], late_parts = live[10], settle_hash = live[11], settlement = live[12],
   }
+end
+
+local function read_hold(key)
+  local fields = redis.call('HMGET', key, 'doc', 'windows', 'live', 'marks')
+  if not fields[1] then return nil end
+  local hold = hold_of(fields[1], cmsgpack.unpack(fields[2]), fields[3])
+  hold.key = key
+  if fields[4] then hold.marks = cmsgpack.unpack(fields[4]) end
+  return hold
 end
 
 local function write_hold(hold)
@@ -29,9 +36,14 @@ local function remaining(hold)
   return beyond(hold.held, hold.charged)
 end
 
+-- Appends an event to the stream, and counts its bytes. Returns its id and the event.
+local function append(event, doc, live, body)
+  redis.call('HINCRBY', META, 'waiting', #event + #doc + #live + #body)
+  return {redis.call('XADD', EVENTS, '*', 'e', event, 'doc', doc, 'live', live, 'body', body), event}
+end
+
 local function emit(type, now, hold, charged, overrun, pico, late, final, body)
-  local event = cmsgpack.pack({type, now, charged, overrun, pico, late, final})
-  return {redis.call('XADD', EVENTS, '*', 'e', event, 'doc', hold.doc, 'live', hold.packed, 'body', body), event}
+  return append(cmsgpack.pack({type, now, charged, overrun, pico, late, final, EPOCH}), hold.doc, hold.packed, body)
 end
 
 -- Ends a held reservation by release or expiry. Returns what returned, the windows after, and the event.

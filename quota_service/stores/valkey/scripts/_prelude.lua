@@ -1,14 +1,16 @@
 -- Shared by every verb, as are the other files with an underscore; put in front of it when the scripts are loaded.
 --
--- KEYS[1..3] are the same for all: the organization's meta hash (version, time), its live holds by expiry (members are hold keys), and
--- its stream of events for the ledger. Values are MessagePack arrays, whose integers are exact up to 2^53:
+-- KEYS[1..3] are the same for all: the organization's meta hash, its live holds by expiry (members are hold keys), and its stream of events
+-- for the ledger. The meta hash has the version of the configuration, the time last seen, `waiting` (bytes of the events in the stream) and
+-- `fence`: for which epoch of the ledger, and in which run of which server, these keys were last made what the ledger says. The last two
+-- arguments are the same for all, too: the fence as the caller knows it, and how many bytes of events may wait. Values are MessagePack arrays, whose integers are exact up to 2^53:
 --   window  {spent, held, holds, overrun, blocked_requests, blocked, added, moved, opened}, all but `holds` and `opened` one number a
 --           meter: {cost, tokens, requests}; `added` and `moved` change its limit
 --   term    {limits, percent, blocks, max values}: limits are -1 where there is none; `percent` of them is the ceiling
 --   live    {state, create, expire, ended, granted, held, charged, pico, parts, late_parts, settle_hash, settlement | false},
 --           where settlement is {charged, returned, overrun}: the moving part of a hold
 --   windows {{end_ms (0: none), window key, values key | '', each value, opening, keep_ms}, ...}: where a hold counts
---   event   {type, at, charged, overrun, pico, late, final}; in the stream as field `e`, beside `doc`, `live` and `body`
+--   event   {type, at, charged, overrun, pico, late, final, epoch}; in the stream as field `e`, beside `doc`, `live` and `body`
 -- A hold is a hash: `doc` (JSON, fixed, the caller's), `windows`, `live`, `marks` (what it took from rate limits, see `_gauges.lua`) and
 -- `x:<request_id>` for each Extend.
 --
@@ -32,6 +34,8 @@ local CODE = {
   UNOPENED = -10,      -- a window must be opened first: it begins with something
   SHORT = -11,         -- a window has less to give away
   OUT_OF_RANGE = -12,  -- a limit would be below 0, or higher than a limit may be
+  FENCED = -13,        -- these keys are not what the caller takes them for: the store was lost, replaced or rolled back, or the caller is behind
+  FULL = -14,          -- too many bytes of events wait for the ledger
 }
 
 local DUE_PER_SCRIPT = 50              -- bounds the work that a caller does for others
@@ -44,11 +48,20 @@ local function int(number)
   return string.format('%.0f', number)
 end
 
+local BUFFER_MAX, FENCE = tonumber(table.remove(ARGV)), table.remove(ARGV)
+local meta, time = redis.call('HMGET', META, 'version', 'time', 'fence', 'waiting'), redis.call('TIME')
+local NOW = math.max(tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000), tonumber(meta[2]) or 0)
+if meta[3] ~= FENCE then return {CODE.FENCED, NOW} end
+local EPOCH = tonumber(string.match(FENCE, '^%d+'))
+
+-- The time, and the version of the configuration.
 local function read_meta()
-  local meta = redis.call('HMGET', META, 'version', 'time')
-  local time = redis.call('TIME')
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  return math.max(now, tonumber(meta[2]) or 0), tonumber(meta[1]) or 0
+  return NOW, tonumber(meta[1]) or 0
+end
+
+-- Whether events that wait for the ledger take up that percentage of what they may.
+local function is_buffer_full(percent)
+  return (tonumber(meta[4]) or 0) * 100 >= BUFFER_MAX * percent
 end
 
 -- Checks the caller's basis. Returns now, and a refusal or nil.

@@ -4,9 +4,15 @@
 -- ARGV  1 how long to remember, ms  2.. event ids
 -- Reply OK, now
 local now = read_meta()
+local done = 0
 for i = 2, #ARGV do
-  redis.call('XDEL', EVENTS, ARGV[i])
+  local found = redis.call('XRANGE', EVENTS, ARGV[i], ARGV[i])[1]
+  if found then
+    for field = 2, #found[2], 2 do done = done + #found[2][field] end
+    redis.call('XDEL', EVENTS, ARGV[i])
+  end
 end
+if done > 0 then redis.call('HINCRBY', META, 'waiting', -done) end
 for i = 4, #KEYS do
   redis.call('PEXPIRE', KEYS[i], ARGV[1])
 end

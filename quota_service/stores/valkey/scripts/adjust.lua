@@ -5,7 +5,7 @@
 --       7 the budgets' limits (msgpack)  8 doc  9 live (msgpack)  10 body for the ledger
 -- Reply OK, now, event id, event, window after
 --       OUT_OF_RANGE, now, window: its limit would be below 0 or too high
---       REPLAYED, now | STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | UNOPENED, now
+--       REPLAYED, now | STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | UNOPENED, now | FULL, now
 local now, refusal = check_basis(ARGV[1], ARGV[2], ARGV[3])
 if refusal then return refusal end
 remember(now, ARGV[1])
@@ -14,6 +14,7 @@ local known = redis.call('GET', KEYS[4])
 if known then return {known == ARGV[4] and CODE.REPLAYED or CODE.CONFLICT, now} end
 
 if not retire_all(now) then return {CODE.SWEEP, now} end
+if is_buffer_full(100) then return {CODE.FULL, now} end
 local amounts, place, limits = cmsgpack.unpack(ARGV[5]), cmsgpack.unpack(ARGV[6])[1], cmsgpack.unpack(ARGV[7])[1]
 local raw = redis.call('GET', KEYS[5])
 local window = unpack_window(raw)

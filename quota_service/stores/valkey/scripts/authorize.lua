@@ -3,13 +3,13 @@
 -- KEYS  1 meta  2 holds  3 events  4 idempotency key  5 hold  6.. windows, values keys and gauges of all alternatives
 -- ARGV  1 version  2 from_ms  3 until_ms ('' none)  4 intent: hold | dry | refused  5 content hash  6 ttl_ms  7.. for each alternative, msgpack but
 --       for the last: windows, terms, rate terms, demand {least, most, input, fixed_pico, pico_per_token}, doc
--- Reply OK, now, expire_ms, event id, alternative from 0, granted, {windows after}, asked | false     (dry: expire_ms 0, event id '', windows as
+-- Reply OK, now, expire_ms, event id, alternative from 0, granted, {windows after}, asked | false, epoch     (dry: expire_ms 0, event id '', windows as
 --       they are), where asked is what stood in the way of the first alternative: {windows}, {gauges}, full (msgpack positions from 0
 --       of those that have no counter left for a new value: terms, then rate terms)
 --       REPLAYED, now, doc, live, {windows}
 --       REFUSED, now
 --       DENIED, now, next expiry (0 none), {windows}, {gauges}, full     (of the first alternative)
---       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now | UNOPENED, now
+--       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now | UNOPENED, now | FULL, now
 local intent = ARGV[4]
 
 local now, refusal = check_basis(ARGV[1], ARGV[2], ARGV[3])
@@ -32,6 +32,7 @@ if known then
 end
 
 if intent == 'refused' then return {CODE.REFUSED, now} end
+if is_buffer_full(70) then return {CODE.FULL, now} end
 
 -- Windows and gauges by key, each read once: alternatives share most of theirs.
 local read = {}
@@ -89,7 +90,7 @@ end
 
 local passed_over = chosen ~= asked and {asked.raw, asked.raw_gauges, cmsgpack.pack(asked.full)}
 local position = (choice - 7) / 5
-if intent == 'dry' then return {CODE.OK, now, 0, '', position, chosen.grant, chosen.raw, passed_over} end
+if intent == 'dry' then return {CODE.OK, now, 0, '', position, chosen.grant, chosen.raw, passed_over, EPOCH} end
 
 local demand = needed(chosen.demand, chosen.grant)
 local hold = {
@@ -113,4 +114,4 @@ write_marks(hold)
 redis.call('SET', KEYS[4], ARGV[5] .. ' ' .. hold.key)
 redis.call('ZADD', HOLDS, int(hold.expire), hold.key)
 local event = emit('HOLD', now, hold, nothing(), nothing(), 0, false, false, '')
-return {CODE.OK, now, hold.expire, event[1], position, hold.granted, after, passed_over}
+return {CODE.OK, now, hold.expire, event[1], position, hold.granted, after, passed_over, EPOCH}

@@ -5,7 +5,7 @@
 --       6 body for the ledger
 -- Reply OK, now, doc, live, charged, returned, overrun (msgpack each), late: 1 | 0, event id, event, windows after...
 --       REPLAYED, now, doc, live, charged, returned, overrun, late, '', '', windows...
---       UNKNOWN, now | SWEEP, now | CONFLICT, now | TOO_LARGE, now | PRICE_REFUSED, now
+--       UNKNOWN, now | SWEEP, now | CONFLICT, now | TOO_LARGE, now | PRICE_REFUSED, now | FULL, now
 local now = read_meta()
 local usage, keep_open = cmsgpack.unpack(ARGV[1]), ARGV[3] == '1'
 
@@ -28,6 +28,7 @@ if hold.settlement then
   return reply(CODE.REPLAYED, first[1], first[2], first[3], hold.state ~= 'COMMITTED', {'', ''}, read_windows(hold.windows))
 end
 
+if is_buffer_full(100) then return {CODE.FULL, now} end
 local doc = cjson.decode(hold.doc)
 local own_price_allowed = doc.caller_priced
 if ARGV[5] ~= '' then own_price_allowed = ARGV[5] == '1' end

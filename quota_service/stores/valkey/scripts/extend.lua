@@ -6,7 +6,7 @@
 -- Reply OK, now, doc, live, event id, event, windows after...     (nothing changed: event id '', event '')
 --       REPLAYED, now, doc, live, '', '', windows...
 --       DENIED, now, next expiry (0 none), {windows}, {gauges}
---       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now | UNKNOWN, now | TOO_LARGE, now
+--       STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | ENDED, now | UNKNOWN, now | TOO_LARGE, now | FULL, now
 local now, refusal = check_basis(ARGV[1], ARGV[2], ARGV[3])
 if refusal then return refusal end
 remember(now, ARGV[1])
@@ -21,6 +21,7 @@ local known = ARGV[4] ~= '' and redis.call('HGET', hold.key, request)
 if known and known ~= ARGV[5] then return {CODE.CONFLICT, now} end
 if known then return {CODE.REPLAYED, now, hold.doc, hold.packed, '', '', unpack(read_windows(hold.windows))} end
 
+if is_buffer_full(70) then return {CODE.FULL, now} end
 local doc = cjson.decode(hold.doc)
 local granted = hold.granted + tonumber(ARGV[7])
 local own_cost = type(doc.own_cost_micros) == 'number' and doc.own_cost_micros or -1

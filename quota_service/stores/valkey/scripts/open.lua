@@ -54,5 +54,5 @@ window[9] = place[5]
 write_window(place, window, raw)
 local packed = cmsgpack.pack(window)
 if is_nothing(carry) or ARGV[7] == '1' then return {CODE.OK, now, packed, '', ''} end
-local event = cmsgpack.pack({'ROLLOVER', now, nothing(), nothing(), 0, false, false, carry})
-return {CODE.OK, now, packed, redis.call('XADD', EVENTS, '*', 'e', event, 'doc', ARGV[8], 'live', ARGV[9], 'body', ARGV[10]), event}
+local event = cmsgpack.pack({'ROLLOVER', now, nothing(), nothing(), 0, false, false, EPOCH, carry})
+return {CODE.OK, now, packed, unpack(append(event, ARGV[8], ARGV[9], ARGV[10]))}

@@ -6,7 +6,7 @@
 -- Reply OK, now, event id, event, source window after, destination window after
 --       SHORT, now, windows: the source has less than that
 --       OUT_OF_RANGE, now, windows: a limit would be below 0 or too high
---       REPLAYED, now | STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | UNOPENED, now
+--       REPLAYED, now | STALE, now, version | OUTSIDE, now | SWEEP, now | CONFLICT, now | UNOPENED, now | FULL, now
 local now, refusal = check_basis(ARGV[1], ARGV[2], ARGV[3])
 if refusal then return refusal end
 remember(now, ARGV[1])
@@ -15,6 +15,7 @@ local known = redis.call('GET', KEYS[4])
 if known then return {known == ARGV[4] and CODE.REPLAYED or CODE.CONFLICT, now} end
 
 if not retire_all(now) then return {CODE.SWEEP, now} end
+if is_buffer_full(100) then return {CODE.FULL, now} end
 local amounts, places, limits = cmsgpack.unpack(ARGV[5]), cmsgpack.unpack(ARGV[6]), cmsgpack.unpack(ARGV[7])
 local raw = {redis.call('GET', KEYS[5]), redis.call('GET', KEYS[6])}
 local source, destination = unpack_window(raw[1]), unpack_window(raw[2])

@@ -3,7 +3,7 @@
 -- KEYS  1 meta  2 holds  3 events  4 marker of the key  5.. windows
 -- ARGV  1 version  2 content hash  3 charged (msgpack)  4 pico  5 doc  6 windows (msgpack)  7 body for the ledger
 -- Reply OK, now, event id, event, windows after...
---       REPLAYED, now | STALE, now, version | SWEEP, now | CONFLICT, now | UNOPENED, now
+--       REPLAYED, now | STALE, now, version | SWEEP, now | CONFLICT, now | UNOPENED, now | FULL, now
 local now, refusal = check_basis(ARGV[1], '0', '')
 if refusal then return refusal end
 remember(now, ARGV[1])
@@ -12,6 +12,7 @@ local known = redis.call('GET', KEYS[4])
 if known then return {known == ARGV[2] and CODE.REPLAYED or CODE.CONFLICT, now} end
 
 if not retire_all(now) then return {CODE.SWEEP, now} end
+if is_buffer_full(100) then return {CODE.FULL, now} end
 local charged, pico, places = cmsgpack.unpack(ARGV[3]), tonumber(ARGV[4]), cmsgpack.unpack(ARGV[6])
 for _, place in ipairs(places) do
   if is_kept(place, now) and is_unopened(place, unpack_window(redis.call('GET', place[2]))) then return {CODE.UNOPENED, now} end

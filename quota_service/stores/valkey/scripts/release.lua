@@ -4,7 +4,7 @@
 -- ARGV  1 body for the ledger
 -- Reply OK, now, doc, live, returned (msgpack), event id, event, windows after...
 --       REPLAYED, now, doc, live, nothing (msgpack), '', '', windows...
---       UNKNOWN, now | SWEEP, now
+--       UNKNOWN, now | SWEEP, now | FULL, now
 local now = read_meta()
 if not retire_all(now) then return {CODE.SWEEP, now} end
 local hold = read_hold(KEYS[4])
@@ -13,5 +13,6 @@ remember(now)
 if hold.state ~= 'HELD' then
   return {CODE.REPLAYED, now, hold.doc, hold.packed, cmsgpack.pack(nothing()), '', '', unpack(read_windows(hold.windows))}
 end
+if is_buffer_full(100) then return {CODE.FULL, now} end
 local returned, after, event = finish(hold, 'RELEASED', 'RELEASE', now, ARGV[1])
 return {CODE.OK, now, hold.doc, hold.packed, cmsgpack.pack(returned), event[1], event[2], unpack(after)}

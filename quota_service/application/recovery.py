@@ -1,0 +1,151 @@
+"""Makes the deciding store's keys what the ledger says, when it was lost, replaced, rolled back or away.
+
+An organization's keys stand behind a fence: for one epoch, made in one run of one server. Where that is not
+the ledger's epoch or not the server at hand, no script runs. Then one process lowers the fence, carries the
+events that it finds into the ledger, and, alone with the ledger, begins a new epoch: it sets every window and
+every live hold, never adds, and raises the fence last. What reaches the ledger afterwards but ran before, or
+not there at all, is pending, and is brought to the new keys entry by entry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from quota_service.application.configurations import Configurations
+from quota_service.application.ledger_ports import Ledger
+from quota_service.application.plans import Plans
+from quota_service.application.recovery_ports import EpochStore, KeyStore, Pending, Turn
+from quota_service.application.restoring import Restoration
+from quota_service.application.writing import Observer, Watch
+from quota_service.domain.amounts import NOTHING
+from quota_service.domain.errors import OrganizationNotFound, StoreUnavailable
+from quota_service.domain.windows import OUTLIVE_MS
+
+BATCH = 500
+"""Events that are carried, or entries that are applied, in one step."""
+
+ATTEMPTS = 20
+"""How often other processes may come in between before a recovery is given up for now."""
+
+
+class Recovery:
+    """The use case. `establish` may be called by anybody at any time."""
+
+    def __init__(
+        self,
+        keys: KeyStore,
+        epochs: EpochStore,
+        ledger: Ledger,
+        configurations: Configurations,
+        watch: Watch,
+        observer: Observer,
+    ) -> None:
+        self._keys = keys
+        self._epochs = epochs
+        self._ledger = ledger
+        self._configurations = configurations
+        self._watch = watch
+        self._observer = observer
+        self._under_way: dict[str, asyncio.Task[int]] = {}
+
+    async def establish(self, organization: str) -> int:
+        """Makes the organization's keys what the ledger says, unless they are; returns their epoch. Once for
+        all who wait; one who is cancelled does not keep the others from it. Raises StoreUnavailable.
+        """
+        task = self._under_way.get(organization)
+        if task is None:
+            task = self._under_way[organization] = asyncio.create_task(self._establish(organization))
+            task.add_done_callback(lambda _: self._under_way.pop(organization, None))
+        return await asyncio.shield(task)
+
+    async def keep_up(self) -> None:
+        """Looks at every organization's epoch: what another process has begun, found broken or left pending
+        is
+        taken up. One organization's trouble is not the others'.
+        """
+        for organization, epoch in (await self._epochs.epochs()).items():
+            try:
+                known = self._keys.known_epoch(organization)
+                if epoch.broken or (known and known != epoch.number):
+                    await self.establish(organization)
+                if epoch.is_pending:
+                    await self.apply_pending(organization)
+            except Exception as error:  # whatever it is, it is taken up again next time
+                self._observer.work_failed(f"recovery of {organization}", error)
+
+    async def apply_pending(self, organization: str) -> None:
+        """Brings to the keys what the ledger has and they have not. Where that cannot be done entry by entry,
+        they are to be made anew.
+        """
+        while found := await self._epochs.pending(organization, BATCH):
+            for pending in found:
+                if not await self._apply(pending):
+                    await self._epochs.mark_broken(organization)
+                    return
+            await self._epochs.applied(organization, [pending.entry.key for pending in found])
+
+    async def _apply(self, pending: Pending) -> bool:
+        hold = pending.entry.hold
+        if hold.reservation and hold.remaining != NOTHING and not pending.is_open:
+            return pending.entry.charged == NOTHING  # it has ended since, and holds nothing any more
+        return await self._keys.apply(pending.entry)
+
+    async def _establish(self, organization: str) -> int:
+        epoch = await self._established(organization)
+        self._keys.adopt(organization, epoch)
+        return epoch
+
+    async def _established(self, organization: str) -> int:
+        for _ in range(ATTEMPTS):
+            seen = await self._keys.fence(organization)
+            epoch = await self._epochs.epoch(organization)
+            if seen.stands_for(epoch):
+                return epoch.number
+            if not await self._keys.lower(organization, seen):
+                continue  # somebody else has just changed it
+            await self._carry_events(organization)
+            if made := await self._make_anew(organization, seen.run_id):
+                return made
+        raise StoreUnavailable("Valkey's keys are made anew by too many at once.")
+
+    async def _carry_events(self, organization: str) -> None:
+        """What ran before the fence was lowered and may not be in the ledger yet."""
+        while events := await self._keys.waiting(organization, BATCH):
+            written = await self._ledger.write([event.entry for event in events])
+            if written.balances:
+                await self._watch.charged(written.balances)
+            await self._keys.drop(organization, events)
+
+    async def _make_anew(self, organization: str, run_id: str) -> int:
+        """The new epoch; 0 where the keys are not as they were left, which others may have changed."""
+        async with self._epochs.alone(organization) as turn:
+            seen = await self._keys.fence(organization)
+            if seen.stands_for(turn.epoch):
+                return turn.epoch.number
+            if seen.epoch or seen.run_id != run_id or await self._keys.waiting(organization, 1):
+                return 0
+            plans = await self._plans(organization, turn.version)
+            epoch = await turn.begin()
+            await self._keys.clear(organization)
+            await self._fill(organization, turn, plans)
+            if not await self._keys.raise_fence(organization, epoch, run_id, turn.version):
+                raise StoreUnavailable("Valkey was replaced while its keys were made anew.")
+            is_first = not turn.epoch.number
+        if not is_first:
+            self._observer.recovered(organization, epoch)
+        return epoch
+
+    async def _plans(self, organization: str, version: int) -> Plans | None:
+        try:
+            return await self._configurations.at_least(organization, version)
+        except OrganizationNotFound:
+            return None
+
+    async def _fill(self, organization: str, turn: Turn, plans: Plans | None) -> None:
+        now_ms = self._keys.now_ms()
+        restoration = Restoration(plans, now_ms, await turn.windows(now_ms - OUTLIVE_MS))
+        async for holds in turn.holds():
+            restoration.add(holds)
+            await self._keys.put_holds(organization, holds, restoration.term_of)
+        rolled_over = await turn.known(restoration.rollover_keys())
+        await self._keys.put_windows(organization, restoration.windows(rolled_over))

@@ -1,0 +1,163 @@
+"""What the application needs to make the deciding store's keys what the ledger says; it owns these Protocols.
+
+Any of them raises StoreUnavailable when its store does not answer in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple, Protocol
+
+from quota_service.domain.commands import Event
+from quota_service.domain.ledger import Entry
+from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.terms import Counters, Term
+
+
+class Epoch(NamedTuple):
+    """Which making of an organization's keys is the current one; 0: there has been none.
+
+    `broken`: they differ from the ledger in a way that only a new making mends. `is_pending`: the ledger has
+    something that is to be brought to them.
+    """
+
+    number: int = 0
+    broken: bool = False
+    is_pending: bool = False
+
+
+class Pending(NamedTuple):
+    """An entry that the keys have not. `is_open`: the ledger sees its reservation live."""
+
+    entry: Entry
+    is_open: bool
+
+
+class Fence(NamedTuple):
+    """For which epoch an organization's keys were made, in which run of the server; `text` is that as it
+    stands
+    there, "" where it does not. `run_id` is the run of the server that was asked.
+    """
+
+    text: str
+    epoch: int
+    made_in: str
+    run_id: str
+
+    def stands_for(self, epoch: Epoch) -> bool:
+        """Whether the keys are those of the epoch."""
+        is_same = epoch.number == self.epoch and self.made_in == self.run_id
+        return bool(epoch.number) and is_same and not epoch.broken
+
+
+class Restored(NamedTuple):
+    """A window to set. `term`: what its budget says of it by now; `None`: the budget is gone."""
+
+    window: WindowRef
+    counters: Counters
+    term: Term | None
+
+
+class Turn(Protocol):
+    """One process alone with the ledger of an organization: nobody writes it, nobody begins an epoch."""
+
+    epoch: Epoch
+    version: int  # the organization's configuration; 0: the organization is gone
+
+    async def begin(self) -> int:
+        """Begins a new epoch, and takes everything pending for applied: the keys are about to have it."""
+        ...
+
+    async def windows(self, ended_after_ms: int) -> Sequence[tuple[WindowRef, Counters]]:
+        """Where the ledger sees the windows that end later than that, or never."""
+        ...
+
+    async def known(self, keys: Sequence[str]) -> frozenset[str]:
+        """Those of some ledger keys that the ledger has."""
+        ...
+
+    def holds(self) -> AsyncIterator[Sequence[Hold]]:
+        """The reservations that the ledger sees open, in parts."""
+        ...
+
+
+class EpochStore(Protocol):
+    """Epochs, and what is to be brought to the keys: PostgreSQL."""
+
+    async def epoch(self, organization: str) -> Epoch: ...
+
+    async def epochs(self) -> Mapping[str, Epoch]: ...
+
+    def alone(self, organization: str) -> AbstractAsyncContextManager[Turn]:
+        """Waits for its turn. What was begun is undone where the block ends with an exception."""
+        ...
+
+    async def mark_broken(self, organization: str) -> None:
+        """The keys must be made anew."""
+        ...
+
+    async def pending(self, organization: str, count: int) -> Sequence[Pending]:
+        """The oldest entries that the keys have not."""
+        ...
+
+    async def applied(self, organization: str, keys: Sequence[str]) -> None:
+        """The keys have these entries now."""
+        ...
+
+
+class KeyStore(Protocol):
+    """The keys of the deciding store, behind its fence: Valkey."""
+
+    def now_ms(self) -> int:
+        """The store's clock, as last heard and carried on."""
+        ...
+
+    def known_epoch(self, organization: str) -> int:
+        """The epoch that this process takes the keys for; 0: none."""
+        ...
+
+    def adopt(self, organization: str, epoch: int) -> None:
+        """From now on this process takes the keys for those of this epoch."""
+        ...
+
+    async def fence(self, organization: str) -> Fence:
+        """Looks up which server is the right one first, where that can change."""
+        ...
+
+    async def lower(self, organization: str, seen: Fence) -> bool:
+        """From now on no script runs on these keys. Whether the fence was still as seen."""
+        ...
+
+    async def waiting(self, organization: str, count: int) -> Sequence[Event]:
+        """The oldest events, also of keys that are fenced off."""
+        ...
+
+    async def drop(self, organization: str, events: Sequence[Event]) -> None:
+        """The ledger has these events."""
+        ...
+
+    async def clear(self, organization: str) -> None:
+        """Forgets every live hold, and every window in which one counts."""
+        ...
+
+    async def put_holds(
+        self, organization: str, holds: Sequence[Hold], term_of: Callable[[WindowRef], Term | None]
+    ) -> None:
+        """Sets live holds, whose windows have these terms. Moves no amounts."""
+        ...
+
+    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> None:
+        """Sets windows."""
+        ...
+
+    async def raise_fence(self, organization: str, epoch: int, run_id: str, version: int) -> bool:
+        """From now on scripts run on these keys, for this epoch. Whether the fence was still lowered."""
+        ...
+
+    async def apply(self, entry: Entry) -> bool:
+        """Brings in what the ledger has and the keys have not; does no harm where they have. Whether it
+        could:
+        there are kinds of entries that only keys made anew can have.
+        """
+        ...

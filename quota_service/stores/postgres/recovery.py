@@ -1,0 +1,118 @@
+"""Epochs in PostgreSQL, and all that keys are made anew from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import asyncpg
+import msgspec
+
+from quota_service.application.recovery_ports import Epoch, Pending
+from quota_service.domain.amounts import Amounts
+from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.terms import Counters
+from quota_service.stores.postgres import epochs, sql
+from quota_service.stores.postgres.entry_rows import storable
+from quota_service.stores.postgres.errors import translated
+from quota_service.stores.postgres.pool import Connection
+from quota_service.stores.postgres.times import to_ms, to_time
+
+_SQL = sql.load("epochs")
+
+HOLDS_PER_READ = 2_000
+
+_decode_hold = msgspec.json.Decoder(Hold).decode
+
+
+class PostgresTurn:
+    """Implements `Turn`, within a transaction that holds the organization's lock alone."""
+
+    def __init__(self, connection: Connection, organization: str, epoch: Epoch, version: int) -> None:
+        self._connection = connection
+        self._organization = organization
+        self.epoch = epoch
+        self.version = version
+
+    async def begin(self) -> int:
+        await self._connection.execute(_SQL["all_applied"], self._organization)
+        epoch: int = await self._connection.fetchval(_SQL["next_epoch"], self._organization)
+        return epoch
+
+    async def windows(self, ended_after_ms: int) -> Sequence[tuple[WindowRef, Counters]]:
+        rows = await self._connection.fetch(
+            _SQL["live_balances"], self._organization, to_time(ended_after_ms)
+        )
+        return [_balance(row) for row in rows]
+
+    async def known(self, keys: Sequence[str]) -> frozenset[str]:
+        if not keys:
+            return frozenset()
+        named = {storable(key): key for key in keys}
+        rows = await self._connection.fetch(_SQL["known_keys"], self._organization, list(named))
+        return frozenset(named[row["key"]] for row in rows)
+
+    async def holds(self) -> AsyncIterator[Sequence[Hold]]:
+        cursor = await self._connection.cursor(_SQL["open_holds"], self._organization)
+        while rows := await cursor.fetch(HOLDS_PER_READ):
+            yield [_decode_hold(row[0]) for row in rows]
+
+
+class PostgresEpochs:
+    """Implements `EpochStore`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def epoch(self, organization: str) -> Epoch:
+        with translated():
+            row = await self._pool.fetchrow(_SQL["epoch"], organization)
+        return Epoch(row["epoch"], row["broken"]) if row else Epoch()
+
+    async def epochs(self) -> Mapping[str, Epoch]:
+        with translated():
+            rows = await self._pool.fetch(_SQL["epochs"])
+        return {row["organization"]: Epoch(row["epoch"], row["broken"], row["is_pending"]) for row in rows}
+
+    @asynccontextmanager
+    async def alone(self, organization: str) -> AsyncIterator[PostgresTurn]:
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_SQL["lock"], organization)
+                # Statements of their own: they see what the lock has waited for.
+                row = await connection.fetchrow(_SQL["epoch"], organization)
+                version = await connection.fetchval(_SQL["version"], organization)
+                epoch = Epoch(row["epoch"], row["broken"]) if row else Epoch()
+                yield PostgresTurn(connection, organization, epoch, version or 0)
+
+    async def mark_broken(self, organization: str) -> None:
+        with translated():
+            await self._pool.execute(_SQL["mark_broken"], [organization])
+
+    async def pending(self, organization: str, count: int) -> Sequence[Pending]:
+        with translated():
+            rows = await self._pool.fetch(_SQL["pending"], organization, count)
+        return [Pending(epochs.decode_entry(row["entry"]), row["is_open"]) for row in rows]
+
+    async def applied(self, organization: str, keys: Sequence[str]) -> None:
+        stored = [storable(key) for key in keys]
+        with translated():
+            await self._pool.execute(_SQL["applied"], [organization] * len(stored), stored)
+
+    async def forget_applied(self) -> None:
+        """To be called once a day."""
+        with translated():
+            await self._pool.execute(_SQL["forget_applied"])
+
+
+def _balance(row: asyncpg.Record) -> tuple[WindowRef, Counters]:
+    end = row["window_end"]
+    window = WindowRef(
+        row["budget"], row["each_value"], to_ms(row["window_start"]), None if end is None else to_ms(end)
+    )
+    return window, Counters(
+        spent=Amounts(row["spent_cost_micros"], row["spent_tokens"], row["spent_requests"]),
+        overrun=Amounts(row["overrun_cost_micros"], row["overrun_tokens"], row["overrun_requests"]),
+        added=Amounts(row["added_cost_micros"], row["added_tokens"], row["added_requests"]),
+        moved=Amounts(row["moved_cost_micros"], row["moved_tokens"], row["moved_requests"]),
+    )

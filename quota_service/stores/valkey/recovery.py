@@ -1,0 +1,157 @@
+"""An organization's keys behind their fence: lowered, made anew, raised, and brought up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from quota_service.application.recovery_ports import Fence, Restored
+from quota_service.domain.commands import Event
+from quota_service.domain.ledger import Entry, EntryType
+from quota_service.domain.reservation import Hold, State, WindowRef
+from quota_service.domain.terms import Counters, Term
+from quota_service.domain.windows import OUTLIVE_MS, is_used
+from quota_service.stores.valkey import codec, scripts, terms
+from quota_service.stores.valkey.events import REMEMBER_MS, event_of_stream
+from quota_service.stores.valkey.runner import Runner
+from quota_service.stores.valkey.scripts import Script
+
+LOWERED = "-"
+"""The fence of keys that are being made anew: no epoch."""
+
+CLEAR_BATCH = 500
+
+_ONLY_ANEW = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
+
+
+class ValkeyKeys:
+    """Implements `KeyStore`."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._connection = runner.connection
+        self._keys = runner.keys
+
+    def now_ms(self) -> int:
+        return self._runner.now_ms()
+
+    def known_epoch(self, organization: str) -> int:
+        return self._runner.epoch_of(organization)
+
+    def adopt(self, organization: str, epoch: int) -> None:
+        self._runner.adopt(organization, epoch)
+
+    async def fence(self, organization: str) -> Fence:
+        run_id = await self._connection.run_id()
+        raw = await self._connection.call("HGET", self._meta(organization), "fence")
+        text = raw.decode() if raw is not None else ""
+        epoch, _, made_in = text.partition(" ")
+        return Fence(text, int(epoch) if made_in else 0, made_in, run_id)
+
+    async def lower(self, organization: str, seen: Fence) -> bool:
+        return bool(await self._set_fence(organization, seen.text, LOWERED))
+
+    async def raise_fence(self, organization: str, epoch: int, run_id: str, version: int) -> bool:
+        await self._connection.call("HSET", self._meta(organization), "waiting", 0)
+        return bool(await self._set_fence(organization, LOWERED, f"{epoch} {run_id}", str(version)))
+
+    async def waiting(self, organization: str, count: int) -> Sequence[Event]:
+        stream = self._keys.events(organization)
+        found = await self._connection.call("XRANGE", stream, "-", "+", "COUNT", count)
+        return [event_of_stream(id_, fields) for id_, fields in found]
+
+    async def drop(self, organization: str, events: Sequence[Event]) -> None:
+        await self._connection.call("XDEL", self._keys.events(organization), *(event.id for event in events))
+
+    async def clear(self, organization: str) -> None:
+        while await self._alone(scripts.CLEAR, self._keys.holds(organization), CLEAR_BATCH):
+            pass
+
+    async def put_holds(
+        self, organization: str, holds: Sequence[Hold], term_of: Callable[[WindowRef], Term | None]
+    ) -> None:
+        places: dict[tuple[WindowRef, ...], bytes] = {}
+        index: list[str | int] = []
+        sent = []
+        for hold in holds:
+            packed = places.get(hold.windows)
+            if packed is None:
+                packed = places[hold.windows] = self._places(organization, hold.windows, term_of)
+            key = self._keys.hold(organization, hold.reservation)
+            fields = ("doc", codec.encode_document(hold), "windows", packed, "live", codec.encode_live(hold))
+            sent.append(self._connection.call("HSET", key, *fields))
+            index += [hold.expire_ms, key]
+            if hold.idempotency_key:
+                own = self._keys.idempotency(organization, hold.idempotency_key)
+                sent.append(self._connection.call("SET", own, f"{hold.content_hash} {key}"))
+        if index:
+            sent.append(self._connection.call("ZADD", self._keys.holds(organization), *index))
+        await asyncio.gather(*sent)
+
+    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> None:
+        sent = []
+        for window, counters, term in windows:
+            key = self._keys.window(organization, window)
+            if counters == Counters():
+                sent.append(self._connection.call("DEL", key))
+                continue
+            kept = () if window.end_ms is None else ("PXAT", _forget_ms(window, term))
+            sent.append(self._connection.call("SET", key, codec.pack(counters), *kept))
+            if term is not None and term.max_values and is_used(counters):
+                values = self._keys.values(organization, window)
+                sent.append(self._connection.call("SADD", values, window.each_value))
+                if window.end_ms is not None:
+                    sent.append(self._connection.call("PEXPIREAT", values, _forget_ms(window, term)))
+        await asyncio.gather(*sent)
+
+    async def apply(self, entry: Entry) -> bool:
+        if entry.type in _ONLY_ANEW:
+            return False
+        hold, organization = entry.hold, entry.hold.organization
+        marker = self._keys.record(organization, entry.key)
+        keys, content = (marker, marker), entry.content_hash
+        if hold.reservation:
+            own = self._keys.hold(organization, hold.reservation)
+            has_key = hold.state is State.HELD and hold.idempotency_key
+            keys = (own, self._keys.idempotency(organization, hold.idempotency_key) if has_key else own)
+            content = hold.content_hash
+        arguments = (
+            "hold" if hold.reservation else "record",
+            codec.encode_document(hold),
+            terms.encode_windows(self._keys, organization, hold.windows),
+            codec.encode_live(hold),
+            codec.pack(entry.charged),
+            codec.pack(entry.overrun),
+            content,
+            REMEMBER_MS,
+        )
+        await self._runner.run(organization, scripts.APPLY, keys, arguments)
+        return True
+
+    def _places(
+        self, organization: str, windows: tuple[WindowRef, ...], term_of: Callable[[WindowRef], Term | None]
+    ) -> bytes:
+        found = [(window, term_of(window)) for window in windows]
+        return codec.pack(
+            [
+                terms.place_of(self._keys, organization, term._replace(window=window))
+                if term is not None
+                else terms.place_without_terms(self._keys, organization, window)
+                for window, term in found
+            ]
+        )
+
+    async def _set_fence(self, organization: str, expected: str, new: str, version: str = "") -> Any:
+        return await self._alone(scripts.FENCE, self._meta(organization), expected, new, version)
+
+    async def _alone(self, script: Script, key: str, *arguments: str | int) -> Any:
+        return await self._connection.run(script, (key,), arguments)
+
+    def _meta(self, organization: str) -> str:
+        return self._keys.common(organization)[0]
+
+
+def _forget_ms(window: WindowRef, term: Term | None) -> int:
+    assert window.end_ms is not None
+    return window.end_ms + OUTLIVE_MS + (term.keep_ms if term is not None else 0)
