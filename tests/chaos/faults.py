@@ -46,7 +46,7 @@ async def _kill_all_servers(scope: Scope) -> None:
     for replica in scope.world.replicas:
         replica.kill()
     await asyncio.sleep(scope.lasts_s / 2)
-    await scope.world.heal()
+    await _start_servers(scope)
 
 
 async def _stop_server(scope: Scope) -> None:
@@ -114,13 +114,13 @@ async def _pause_postgres(scope: Scope) -> None:
 async def _kill_server_and_valkey(scope: Scope) -> None:
     scope.random.choice(scope.world.replicas).kill()
     await _kill_valkey(scope)
-    await scope.world.heal()
+    await _start_servers(scope)
 
 
 async def _kill_server_and_postgres(scope: Scope) -> None:
     scope.random.choice(scope.world.replicas).kill()
     await _kill_postgres(scope)
-    await scope.world.heal()
+    await _start_servers(scope)
 
 
 async def _kill_both_stores(scope: Scope) -> None:
@@ -133,7 +133,12 @@ async def _kill_both_stores(scope: Scope) -> None:
 async def _restart_everything(scope: Scope) -> None:
     for part in scope.world.processes:
         part.kill()
-    await scope.world.heal()
+    await asyncio.gather(scope.world.valkey.start(), scope.world.postgres.start())
+    await _start_servers(scope)
+
+
+async def _start_servers(scope: Scope) -> None:
+    await asyncio.gather(*(replica.start() for replica in scope.world.replicas))
 
 
 async def _on_the_way(scope: Scope, place: str, mode: Mode) -> None:

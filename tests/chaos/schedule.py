@@ -57,25 +57,36 @@ class Schedule:
             await self._step()
 
     async def run_once(self) -> None:
-        """Every kind once."""
-        for _ in self._kinds:
-            await self._step()
+        """Every kind once: those that restart servers take long, so that the others happen meanwhile."""
+        kinds = [self._draw() for _ in self._kinds]
+        slow = [kind for kind in kinds if "server" in kind or "everything" in kind]
+        fast = [kind for kind in kinds if kind not in slow]
+        await asyncio.gather(self._one_by_one(slow), self._one_by_one(fast))
+        await self._world.heal()
+
+    async def _one_by_one(self, kinds: Sequence[str]) -> None:
+        for kind in kinds:
+            await self._inject(kind)
+            await self._calm()
 
     async def _step(self) -> None:
         kinds = [self._draw()]
         if self._random.randrange(100) < self._pace.together_percent:
             kinds.append(self._draw())
-        self._say(" + ".join(kinds))
         await asyncio.gather(*map(self._inject, dict.fromkeys(kinds)))
         await self._world.heal()
-        await asyncio.sleep(self._random.uniform(*self._pace.calm_s))
+        await self._calm()
 
     async def _inject(self, kind: str) -> None:
         self.injected[kind] += 1
-        lasts_s = self._random.uniform(*self._pace.lasts_s)
+        began_s, lasts_s = time.monotonic(), self._random.uniform(*self._pace.lasts_s)
         await FAULTS[kind](
             Scope(world=self._world, journal=self._journal, random=self._random, lasts_s=lasts_s)
         )
+        self._say(f"{kind} ({time.monotonic() - began_s:.1f} s)")
+
+    async def _calm(self) -> None:
+        await asyncio.sleep(self._random.uniform(*self._pace.calm_s))
 
     def _draw(self) -> str:
         if not self._drawn:

@@ -13,8 +13,10 @@ from tests.support.process import ServeProcess
 
 CLOCK = Path(__file__).with_name("clock")
 READY = "Quota Service is ready"
-START_ATTEMPTS = 5
-START_PAUSE_S = 0.5
+START_ATTEMPTS = 10
+START_PAUSE_S = 0.25
+START_S = 30.0
+POLL_S = 0.02
 
 
 class Replica:
@@ -49,17 +51,17 @@ class Replica:
             await self._start()
 
     async def _start(self) -> None:
-        for left in range(START_ATTEMPTS - 1, -1, -1):
+        for _ in range(START_ATTEMPTS):
             if self._process is not None:
                 return
-            self._process = ServeProcess(("--address", f"127.0.0.1:{self.port}"), self._environment)
-            try:
-                await asyncio.to_thread(self._process.wait_for, READY)
-            except AssertionError:
+            process = ServeProcess(("--address", f"127.0.0.1:{self.port}"), self._environment)
+            self._process = process
+            if await _answers(process):
+                return
+            if self._process is process:  # nobody has killed it meanwhile
                 self.kill()
-                if not left:
-                    raise
-                await asyncio.sleep(START_PAUSE_S)
+            await asyncio.sleep(START_PAUSE_S)
+        raise TimeoutError(f"{self.name} does not start: {self.logs[-1]}")
 
     async def stop(self) -> int:
         """SIGTERM: it drains. Returns its exit code."""
@@ -92,6 +94,17 @@ class Replica:
     def output(self) -> str:
         """What all its lives have printed."""
         return "".join((*self.logs, self._process.output if self._process is not None else ""))
+
+
+async def _answers(process: ServeProcess) -> bool:
+    """Waits until it is ready; false where it ended instead, or takes too long."""
+    for _ in range(round(START_S / POLL_S)):
+        if READY in process.output:
+            return True
+        if _state(process.pid) in ("Z", ""):
+            return False
+        await asyncio.sleep(POLL_S)
+    return False
 
 
 def _state(pid: int) -> str:
