@@ -26,6 +26,7 @@ from quota_service.domain.errors import (
     QuotaError,
 )
 from quota_service.edge.errors import DeadlinePassed, InternalFault, answer_to, status_of
+from quota_service.edge.traffic import OVERLOADED, Bounds, Door, Kind, Traffic, kind_of
 from quota_service.edge.validation import validate
 
 REQUEST_ID = "x-request-id"
@@ -54,25 +55,37 @@ class Observer(Protocol):
 class CallSettings:
     """`deadline_s` is for calls without a deadline; those that leave less than `deadline_min_s` are refused.
 
-    More than `in_flight_max` calls of a method at a time are refused, and more than `streams_max` streams.
+    Refused are more than `in_flight_max` calls at a time of those that begin something, and of those that
+    look or administer; more than `settling_max` of those that settle; more than `streams_max` streams. While
+    the event loop is behind, the first two have `behind_max`, and those that settle `settling_behind_max`.
     Without an `observer` nothing is measured.
     """
 
     deadline_s: float = 30.0
     deadline_min_s: float = 0.001
-    in_flight_max: int = 4_096
+    in_flight_max: int = 1_000
+    settling_max: int = 4_000
     streams_max: int = 1_000
+    behind_max: int = 8
+    settling_behind_max: int = 128
     observer: Observer | None = None
+
+    def bounds(self, kind: Kind) -> Bounds:
+        """How many calls of a kind may be under way."""
+        if kind is Kind.LASTS:
+            return Bounds(self.streams_max, self.streams_max)  # those under way cost next to nothing
+        if kind is Kind.SETTLES:
+            return Bounds(self.settling_max, min(self.settling_max, self.settling_behind_max))
+        return Bounds(self.in_flight_max, min(self.in_flight_max, self.behind_max))
 
 
 class Call:
-    """One call under way."""
+    """One call."""
 
-    __slots__ = ("_request_id", "context", "method", "raw")
+    __slots__ = ("_request_id", "context", "method")
 
-    def __init__(self, method: Method, raw: bytes, context: Context) -> None:
+    def __init__(self, method: Method, context: Context) -> None:
         self.method = method
-        self.raw = raw
         self.context = context
         self._request_id = ""
 
@@ -89,7 +102,8 @@ Answer = Message | None
 
 Handler = Callable[[Call], Awaitable[Answer]]
 Layer = Callable[[Handler, CallSettings], Handler]
-GrpcMethod = Callable[[bytes, Context], Awaitable[Answer]]
+GrpcMethod = Callable[[Any, Context], Awaitable[Answer]]
+"""Registered as though its requests were a stream: the request is read when the call is taken on."""
 
 
 def sent_request_id(context: Context) -> str:
@@ -171,21 +185,18 @@ def translated(handler: Handler, _: CallSettings) -> Handler:
     return translate
 
 
-def shed(handler: Handler, settings: CallSettings) -> Handler:
-    """More calls than the server can serve in time are refused at once. Each method is counted alone."""
-    in_flight = 0
+def shed(traffic: Traffic, kind: Kind) -> Layer:
+    """More calls than the server can serve in time are refused at once, as are all while it stops."""
 
-    async def count(call: Call) -> Answer:
-        nonlocal in_flight
-        if in_flight >= settings.in_flight_max:
-            raise Overloaded("The server has too many calls under way; nothing was done.")
-        in_flight += 1
-        try:
-            return await handler(call)
-        finally:
-            in_flight -= 1
+    def bounded(handler: Handler, settings: CallSettings) -> Handler:
+        enter: Door[Call, Answer] = traffic.door(kind, settings.bounds(kind))
 
-    return count
+        async def count(call: Call) -> Answer:
+            return await enter(handler, call)
+
+        return count
+
+    return bounded
 
 
 def timed(handler: Handler, settings: CallSettings) -> Handler:
@@ -206,46 +217,58 @@ def timed(handler: Handler, settings: CallSettings) -> Handler:
     return limit
 
 
-LAYERS: tuple[Layer, ...] = (
-    guarded,  # outermost, so that nothing passes it
-    identified,  # before anything can fail
-    observed,  # sees the answer as the caller gets it, so it surrounds what makes answers of errors
-    translated,  # surrounds everything that raises errors for callers, which is everything below
-    shed,  # before any work, even before a timer is set
-    timed,  # innermost: only the call itself takes long
-)
-"""What surrounds a method, the outermost first."""
+def layers(traffic: Traffic, kind: Kind) -> tuple[Layer, ...]:
+    """What surrounds a method, the outermost first."""
+    return (
+        guarded,  # outermost, so that nothing passes it
+        identified,  # before anything can fail
+        observed,  # sees the answer as the caller gets it, so it surrounds what makes answers of errors
+        translated,  # surrounds everything that raises errors for callers, which is everything below
+        shed(traffic, kind),  # before any work, even before the request is read
+        timed,  # innermost: only the call itself takes long
+    )
 
 
 def surrounded(
-    method: Method, function: Callable[[Any, Context], Awaitable[Message]], settings: CallSettings
+    method: Method,
+    function: Callable[[Any, Context], Awaitable[Message]],
+    settings: CallSettings,
+    traffic: Traffic,
 ) -> GrpcMethod:
-    """A servicer's method with all layers around it, for gRPC to call with undecoded requests."""
+    """A servicer's method with all layers around it, for gRPC to call before it has read the request."""
 
     async def answer(call: Call) -> Answer:
-        return await function(decoded(call), call.context)
+        return await function(await received(call), call.context)
 
-    return layered(method, answer, LAYERS, settings)
+    return layered(method, answer, layers(traffic, kind_of(method.name)), settings)
 
 
-def layered(method: Method, handler: Handler, layers: Sequence[Layer], settings: CallSettings) -> GrpcMethod:
+def layered(method: Method, handler: Handler, around: Sequence[Layer], settings: CallSettings) -> GrpcMethod:
     """A method's handler with layers around it, the outermost first."""
-    for layer in reversed(layers):
+    for layer in reversed(around):
         handler = layer(handler, settings)
 
-    async def handle(raw: bytes, context: Context) -> Answer:
-        return await handler(Call(method, raw, context))
+    async def handle(_: object, context: Context) -> Answer:
+        return await handler(Call(method, context))
 
     return handle
 
 
-def decoded(call: Call) -> Message:
+async def received(call: Call) -> Message:
+    """The request, valid. Raises InvalidRequest."""
+    raw = await call.context.read()
+    if not isinstance(raw, bytes):
+        raise InvalidRequest(FieldProblem("", "the call has no request"))
+    return decoded(call.method, raw)
+
+
+def decoded(method: Method, raw: bytes) -> Message:
     """The request, valid. Decoded here and not by gRPC, whose answer to garbage would be a fault of the
     server. Raises InvalidRequest.
     """
-    kind = call.method.request
+    kind = method.request
     try:
-        request = kind.FromString(call.raw)
+        request = kind.FromString(raw)
     except DecodeError:
         raise InvalidRequest(FieldProblem("", f"the request is not a {kind.DESCRIPTOR.full_name}")) from None
     validate(request)
@@ -254,10 +277,19 @@ def decoded(call: Call) -> Message:
 
 async def _abort(call: Call, error: QuotaError) -> Message:
     """Ends the call with the error's status. Never returns."""
-    status = status_of(error)
-    metadata = ((STATUS_DETAILS, status.SerializeToString()), (REQUEST_ID, call.request_id))
-    await call.context.abort(answer_to(error).code, status.message, metadata)
+    message, details = _OVERLOADED if isinstance(error, Overloaded) else _told(error)
+    metadata = ((STATUS_DETAILS, details), (REQUEST_ID, call.request_id))
+    await call.context.abort(answer_to(error).code, message, metadata)
     raise AssertionError("abort returned")
+
+
+def _told(error: QuotaError) -> tuple[str, bytes]:
+    status = status_of(error)
+    return status.message, status.SerializeToString()
+
+
+_OVERLOADED = _told(Overloaded(OVERLOADED))
+"""Encoded once: a refusal must cost next to nothing."""
 
 
 def _code(context: Context) -> grpc.StatusCode:

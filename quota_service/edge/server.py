@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -19,9 +19,16 @@ from quota.v1.catalog_pb2_grpc import CatalogServiceServicer
 from quota.v1.directory_pb2_grpc import DirectoryServiceServicer
 from quota.v1.quota_pb2_grpc import QuotaServiceServicer
 from quota.v1.report_pb2_grpc import ReportServiceServicer
-from quota_service.edge import reflection
+from quota_service.edge import reflection, sockets, streams
 from quota_service.edge.calls import CallSettings, Method, surrounded
-from quota_service.edge.streams import Streams
+from quota_service.edge.lanes import Lanes
+from quota_service.edge.traffic import Kind, Traffic, kind_of
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+LAST_ANSWERS_S = 1.0
+"""For what was ended to be answered."""
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -80,12 +87,15 @@ class Server:
         server: grpc.aio.Server,
         health_servicer: health.aio.HealthServicer,
         services: Iterable[str],
-        streams: Streams,
+        traffic: Traffic,
+        lanes: Lanes,
     ) -> None:
         self._server = server
         self._health = health_servicer
         self._services = ("", *services)
-        self._streams = streams
+        self._traffic = traffic
+        self._lanes = lanes
+        self._addresses: list[str] = []
 
     def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Opens a port before the start and returns its number; plaintext without credentials.
@@ -93,12 +103,17 @@ class Server:
         Raises RuntimeError where it cannot be had.
         """
         if credentials is None:
-            return self._server.add_insecure_port(address)
-        return self._server.add_secure_port(address, credentials)
+            port = self._server.add_insecure_port(address)
+        else:
+            port = self._server.add_secure_port(address, credentials)
+        self._addresses.append(address if address.startswith("unix:") else f":{port}")
+        return port
 
     async def start(self) -> None:
         """Starts to answer, and says so to health checks."""
         await self._server.start()
+        self._lanes.open()
+        self._traffic.pace.start()
         await self.set_serving(True)
 
     async def set_serving(self, serving: bool) -> None:
@@ -107,14 +122,22 @@ class Server:
             await self._health.set(service, SERVING if serving else NOT_SERVING)
 
     async def shutdown(self, *, drain_s: float, grace_s: float) -> None:
-        """Says NOT_SERVING, serves on for `drain_s` until nobody comes, lets calls finish for `grace_s`.
+        """Says NOT_SERVING and serves on for `drain_s`, until nobody comes; takes on no more calls, and lets
+        those under way finish for `grace_s`; then ends what is left, as UNAVAILABLE, and every connection.
 
         Streams would never finish: they end when nobody is sent here any more.
         """
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(drain_s)
-        self._streams.end()
-        await self._server.stop(grace_s)
+        self._traffic.close()
+        self._traffic.end(Kind.LASTS)
+        if not await self._traffic.finished(grace_s):
+            self._traffic.end(*Kind)
+            await self._traffic.finished(LAST_ANSWERS_S)
+        self._traffic.pace.stop()
+        for address in self._addresses:
+            sockets.cut(address)
+        await self._server.stop(None)
 
 
 def build_server(services: Services, settings: ServerSettings | None = None) -> Server:
@@ -122,16 +145,17 @@ def build_server(services: Services, settings: ServerSettings | None = None) -> 
     settings = settings or ServerSettings()
     options = [*_OPTIONS.items(), ("grpc.so_reuseport", int(settings.reuse_port))]
     server = grpc.aio.server(options=options)
-    names, streams = [], Streams()
+    names, traffic = [], Traffic()
+    hot: dict[str, Handler] = {}
     for descriptor, servicer in services.by_descriptor():
-        register(server, descriptor, servicer, settings.calls, streams)
+        hot |= register(server, descriptor, servicer, settings.calls, traffic)
         names.append(descriptor.full_name)
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     if settings.reflection:
         files = [descriptor.file for descriptor, _ in services.by_descriptor()]
         reflection.enable(server, (*names, health.SERVICE_NAME), (*files, health_pb2.DESCRIPTOR))
-    return Server(server, health_servicer, names, streams)
+    return Server(server, health_servicer, names, traffic, Lanes(server, hot))
 
 
 def register(
@@ -139,28 +163,38 @@ def register(
     service: ServiceDescriptor,
     servicer: object,
     settings: CallSettings,
-    streams: Streams | None = None,
-) -> None:
-    """Adds every method of a service to a server, each with all layers around it."""
-    streams = streams or Streams()
+    traffic: Traffic | None = None,
+) -> Mapping[str, Handler]:
+    """Adds every method of a service to a server, each with all layers around it.
+
+    Returns the registered ones by path, which have queues of their own in gRPC: no flood of one method keeps
+    the others waiting. Each makes every call a little dearer, so only those have one that are called often.
+    """
+    traffic = traffic or Traffic()
     handlers = {
-        method.name: _handler(method, getattr(servicer, method.name), settings, streams)
+        method.name: _handler(method, getattr(servicer, method.name), settings, traffic)
         for method in service.methods
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
-    server.add_registered_method_handlers(service.full_name, handlers)
+    hot = {
+        method.name: handlers[method.name]
+        for method in service.methods
+        if kind_of(_full_name(method)) is not Kind.OTHER
+    }
+    server.add_registered_method_handlers(service.full_name, hot)
+    return {f"/{service.full_name}/{name}": handler for name, handler in hot.items()}
 
 
-def _handler(
-    method: MethodDescriptor, function: Any, settings: CallSettings, streams: Streams
-) -> grpc.RpcMethodHandler[Any, Any]:
-    described = Method(
-        f"{method.containing_service.full_name}/{method.name}", GetMessageClass(method.input_type)
-    )
+def _handler(method: MethodDescriptor, function: Any, settings: CallSettings, traffic: Traffic) -> Handler:
+    described = Method(_full_name(method), GetMessageClass(method.input_type))
     serialize = GetMessageClass(method.output_type).SerializeToString
     if method.server_streaming:
-        stream = streams.surrounded(described, function, settings)
-        return grpc.unary_stream_rpc_method_handler(stream, response_serializer=serialize)
-    return grpc.unary_unary_rpc_method_handler(
-        surrounded(described, function, settings), response_serializer=serialize
+        stream = streams.surrounded(described, function, settings, traffic)
+        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=serialize)
+    return grpc.stream_unary_rpc_method_handler(
+        surrounded(described, function, settings, traffic), response_serializer=serialize
     )
+
+
+def _full_name(method: MethodDescriptor) -> str:
+    return f"{method.containing_service.full_name}/{method.name}"

@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from quota.v1 import quota_pb2, types_pb2
 from quota.v1.quota_pb2_grpc import QuotaServiceStub
 from quota_service.domain.errors import BudgetNotFound, ReservationEnded
-from quota_service.edge.calls import LAYERS, REQUEST_ID, CallSettings, guarded, identified, translated
+from quota_service.edge.calls import REQUEST_ID, CallSettings, guarded, identified, layers, translated
 from quota_service.edge.server import register
+from quota_service.edge.traffic import Kind, Traffic
 from tests.support.refusals import answer, fields, refusal
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ async def test_an_observer_hears_how_each_call_ended() -> None:
 
 
 async def test_nothing_passes_the_guard_and_errors_are_translated_inside_of_it() -> None:
-    order = list(LAYERS)
+    order = layers(Traffic(), Kind.OTHER)
     assert order[0] is guarded
     assert order.index(identified) < order.index(translated)
 

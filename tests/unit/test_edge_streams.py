@@ -16,7 +16,7 @@ from quota.v1.budget_pb2_grpc import BudgetServiceStub
 from quota_service.domain.errors import BudgetNotFound
 from quota_service.edge.calls import REQUEST_ID, CallSettings
 from quota_service.edge.server import register
-from quota_service.edge.streams import Streams
+from quota_service.edge.traffic import Kind, Traffic
 from tests.support.refusals import answer, fields
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ async def refuses() -> Messages:
 
 @asynccontextmanager
 async def served(
-    servicer: Servicer, settings: CallSettings | None = None, streams: Streams | None = None
+    servicer: Servicer, settings: CallSettings | None = None, traffic: Traffic | None = None
 ) -> AsyncIterator[BudgetServiceAsyncStub]:
     server = grpc.aio.server()
-    register(server, SERVICE, servicer, settings or CallSettings(), streams)
+    register(server, SERVICE, servicer, settings or CallSettings(), traffic)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -157,12 +157,13 @@ async def test_a_caller_that_goes_away_is_forgotten() -> None:
 
 
 async def test_streams_end_with_the_server_and_none_begins_afterwards() -> None:
-    servicer, streams = Servicer(lasts), Streams()
-    async with served(servicer, streams=streams) as stub:
+    servicer, traffic = Servicer(lasts), Traffic()
+    async with served(servicer, traffic=traffic) as stub:
         under_way = [stub.WatchBudgetStatus(REQUEST) for _ in range(3)]
         for stream in under_way:
             assert await stream.read() == MESSAGE
-        streams.end()
+        traffic.close()
+        traffic.end(Kind.LASTS)
         for stream in (*under_way, stub.WatchBudgetStatus(REQUEST)):
             assert answer(await ended(stream)) == ("UNAVAILABLE", "SERVER_STOPPING")
     assert servicer.closed == 3
