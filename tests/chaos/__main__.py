@@ -34,7 +34,11 @@ DEFAULT_SECONDS = 480.0
 @click.option("--faults", help="Only these kinds, separated by commas; -NAME leaves one out.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the result there, too.")
 @click.option("--journal", type=click.Path(path_type=Path), help="Write what clients were told there.")
-@click.option("--logs", type=click.Path(path_type=Path), help="Write what replicas printed into files there.")
+@click.option(
+    "--logs",
+    type=click.Path(path_type=Path),
+    help="Write what replicas printed and what PostgreSQL holds there.",
+)
 def main(
     short: bool,
     soak_s: float | None,
@@ -57,6 +61,7 @@ def main(
         logs.mkdir(parents=True, exist_ok=True)
         for name, text in result.logs.items():
             (logs / f"{name}.log").write_text(text)
+        (logs / "postgres.jsonl").write_text(result.dump)
     sys.exit(1 if result.verdict.findings else 0)
 
 

@@ -72,7 +72,7 @@ def _settlements(journal: Journal, evidence: Evidence, verdict: Verdict) -> None
             finals[entry.reservation] += entry.final
     newest = _newest(journal.settled)
     for name, settled in newest.items():
-        _settlement(journal, settled, charged[_id(name)], finals[_id(name)], verdict)
+        _settlement(journal, settled, charged.get(_id(name), NOTHING), finals[_id(name)], verdict)
     asked = {_id(name): totals for name, totals in journal.totals_asked.items()}
     for reservation, amount in charged.items():
         if amount not in asked.get(reservation, set()):
@@ -174,7 +174,9 @@ def _ends(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
         if len(in_time) + len(void) > 1 or len(late) > 1 or (in_time and late):
             verdict.counts["reservations ended twice"] += 1
             verdict.found("G5", f"{reservation} ended more than once: {types}")
-        if has_hold and not (in_time or void):
+        if late and not void:
+            verdict.counts["late settlements of holds whose expiry has no entry"] += 1
+        elif has_hold and not (in_time or void):
             verdict.counts["reservations without an end"] += 1
             verdict.found("G6", f"{reservation} never ended: {types}")
     for released in journal.released:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.message import Message
+
 from quota.v1 import quota_pb2, report_pb2, types_pb2
 from tests.chaos.scene import Spent
 
@@ -13,8 +15,11 @@ def spent(amounts: types_pb2.Amounts) -> Spent:
     return Spent(amounts.cost_micros, amounts.tokens, amounts.requests)
 
 
-def essence(answer: Any) -> str:
-    """The answer without what may differ: whether it is a replay, and where budgets stand by now."""
+def essence(request: Message, answer: Any) -> str:
+    """The answer without what may differ: whether it is a replay, and where budgets stand by now.
+
+    A Commit in part says what it charged, which is nothing where it is repeated.
+    """
     match answer:
         case quota_pb2.AuthorizeResponse():
             held = answer.reservation
@@ -23,7 +28,7 @@ def essence(answer: Any) -> str:
             )
         case quota_pb2.ExtendResponse():
             return _text(answer.decision, answer.reservation.name)
-        case quota_pb2.CommitResponse() if answer.reservation.state == quota_pb2.Reservation.STATE_HELD:
+        case quota_pb2.CommitResponse() if getattr(request, "keep_open", False):
             return _text("part", answer.reservation.name)
         case quota_pb2.CommitResponse():
             amounts = (answer.charged, answer.returned, answer.overrun, answer.reservation.committed)

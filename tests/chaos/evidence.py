@@ -96,6 +96,17 @@ class Reader:
                 work={**await _work_in_valkey(valkey), **await _work_in_postgres(postgres)},
             )
 
+    async def dump(self) -> str:
+        """The ledger and what is left over, row by row, for a person who looks for a cause."""
+        async with self._postgres() as postgres:
+            names = [row["table_name"] for row in await postgres.fetch(_TABLES, _WORK_TABLES)]
+            rows = [
+                {"table": name, **row}
+                for name in ("ledger_entries", "window_balances", "open_holds", *names)
+                for row in await postgres.fetch(f'SELECT * FROM "{name}"')
+            ]
+        return "".join(json.dumps(row, default=str) + "\n" for row in rows)
+
     async def drift(self) -> int:
         """By how many micro-USD Valkey's windows and the ledger's balances differ now, added up."""
         async with self._valkey() as valkey, self._postgres() as postgres:

@@ -52,6 +52,7 @@ class Result:
     deaths: int
     took_s: float
     logs: Mapping[str, str]
+    dump: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,6 +117,7 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
             deaths=deaths,
             took_s=time.monotonic() - began_s,
             logs={replica.name: replica.output() for replica in there.replicas},
+            dump=await reader.dump(),
         )
 
 

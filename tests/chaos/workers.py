@@ -273,7 +273,8 @@ class Worker:
         if again is None or (again.error is not None and again.error.reason == "RESERVATION_ENDED"):
             return  # nobody answered in time, or the hold is over by now
         self._journal.repeats[verb] += 1
-        was, is_ = essence(first.message), again.error_text or essence(again.message)
+        was = essence(request, first.message)
+        is_ = again.error_text or essence(request, again.message)
         if was != is_:
             self._journal.tell(
                 Unlike(
