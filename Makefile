@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 PYTEST_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format proto proto-baseline lock bench-quick clean
+.PHONY: help run test check format proto proto-baseline lock bench-quick chaos clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,9 @@ lock: ## Resolve dependencies anew into requirements.lock (needs uv; LOCK_ARGS=-
 
 bench-quick: $(STAMP) ## Measure Authorize/s and Commit/s for a few seconds
 	@$(BIN)/python -m benchmarks.quick
+
+chaos: $(STAMP) ## Kill, cut off and empty everything under load for CHAOS_SECONDS (480), then count the money
+	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 clean: ## Remove .venv and caches; data in .quota stays
 	@rm -rf .venv build dist *.egg-info clients/python/*.egg-info clients/python/build \

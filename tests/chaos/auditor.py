@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tests.chaos.evidence import Entry, Evidence, LiveWindow, Window
-from tests.chaos.journal import Journal, LimitChange, Settled
+from tests.chaos.journal import Journal, LimitChange, Settled, id_of
 from tests.chaos.overshoot import Overshoot, overshoots
 from tests.chaos.scene import NOTHING, BudgetRule, Spent
 
@@ -72,8 +72,8 @@ def _settlements(journal: Journal, evidence: Evidence, verdict: Verdict) -> None
             finals[entry.reservation] += entry.final
     newest = _newest(journal.settled)
     for name, settled in newest.items():
-        _settlement(journal, settled, charged.get(_id(name), NOTHING), finals[_id(name)], verdict)
-    asked = {_id(name): totals for name, totals in journal.totals_asked.items()}
+        _settlement(journal, settled, charged.get(id_of(name), NOTHING), finals[id_of(name)], verdict)
+    asked = {id_of(name): totals for name, totals in journal.totals_asked.items()}
     for reservation, amount in charged.items():
         if amount not in asked.get(reservation, set()):
             verdict.counts["charged otherwise than asked"] += 1
@@ -156,7 +156,9 @@ def _money(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
 
 
 def _sorted(changes: Iterable[LimitChange]) -> list[LimitChange]:
-    return sorted(changes, key=lambda change: (change.budget, change.each_value, change.amount))
+    return sorted(
+        changes, key=lambda change: (change.organization, change.budget, change.each_value, change.amount)
+    )
 
 
 def _ends(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
@@ -180,7 +182,7 @@ def _ends(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
             verdict.counts["reservations without an end"] += 1
             verdict.found("G6", f"{reservation} never ended: {types}")
     for released in journal.released:
-        known = of_reservation.get(_id(released.reservation))
+        known = of_reservation.get(id_of(released.reservation))
         if not known and not journal.lost_between(released.at_s, released.at_s + 1e9):
             verdict.found("G5", f"{released.reservation} was released, and the ledger has nothing of it")
 
@@ -268,8 +270,4 @@ def _change(there: LiveWindow) -> Spent:
 
 
 def _name(window: Window) -> str:
-    return f"{window.budget}[{window.each_value}] of {window.start_ms}"
-
-
-def _id(name: str) -> str:
-    return name.rpartition("/")[2]
+    return f"{window.organization} {window.budget}[{window.each_value}] of {window.start_ms}"

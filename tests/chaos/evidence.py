@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,9 +14,11 @@ import msgspec
 import redis.asyncio
 
 from tests.chaos.journal import LimitChange
-from tests.chaos.scene import NOTHING, ORGANIZATION, Spent
+from tests.chaos.scene import NOTHING, ORGANIZATIONS, Spent
 
-_WINDOWS = f"quota/{{{ORGANIZATION}}}/window/"
+_WINDOW_KEY = re.compile(
+    r"quota/\{(?P<organization>[^}]+)\}/window/(?P<budget>[^/]+)/(?P<start>\d+)/(?P<value>.*)"
+)
 _WORK_TABLES = "pending|dead_letter|deadletter"
 """Tables with such a name hold work that is not done; they must be empty when all is quiet."""
 
@@ -23,6 +26,7 @@ _WORK_TABLES = "pending|dead_letter|deadletter"
 class Window(NamedTuple):
     """One counter of a budget in one period."""
 
+    organization: str
     budget: str
     each_value: str
     start_ms: int
@@ -90,8 +94,8 @@ class Reader:
     async def everything(self) -> Evidence:
         async with self._valkey() as valkey, self._postgres() as postgres:
             return Evidence(
-                entries=tuple([_entry(row) for row in await postgres.fetch(_ENTRIES, ORGANIZATION)]),
-                balances=dict(map(_balance, await postgres.fetch(_BALANCES, ORGANIZATION))),
+                entries=tuple([_entry(row) for row in await postgres.fetch(_ENTRIES)]),
+                balances=dict(map(_balance, await postgres.fetch(_BALANCES))),
                 live=await _live(valkey),
                 work={**await _work_in_valkey(valkey), **await _work_in_postgres(postgres)},
             )
@@ -111,7 +115,7 @@ class Reader:
         """By how many micro-USD Valkey's windows and the ledger's balances differ now, added up."""
         async with self._valkey() as valkey, self._postgres() as postgres:
             live = await _live(valkey)
-            balances = dict(map(_balance, await postgres.fetch(_BALANCES, ORGANIZATION)))
+            balances = dict(map(_balance, await postgres.fetch(_BALANCES)))
         nothing = Balance(spent=NOTHING, overrun=NOTHING)
         return sum(
             abs(there.spent.cost - balances.get(window, nothing).spent.cost) for window, there in live.items()
@@ -138,8 +142,8 @@ class Reader:
             await connection.close()
 
 
-_ENTRIES = "SELECT * FROM ledger_entries WHERE organization = $1 ORDER BY id"
-_BALANCES = "SELECT * FROM window_balances WHERE organization = $1"
+_ENTRIES = "SELECT * FROM ledger_entries ORDER BY id"
+_BALANCES = "SELECT * FROM window_balances"
 _TABLES = (
     "SELECT table_name FROM information_schema.tables"
     " WHERE table_schema = 'public' AND table_name ~ $1 ORDER BY table_name"
@@ -149,7 +153,7 @@ _CHANGING = ("ADJUST", "REALLOCATE", "ROLLOVER")
 
 def _entry(row: asyncpg.Record) -> Entry:
     documents = json.loads(row["windows"])
-    changes = [_change(document) for document in documents] if row["type"] in _CHANGING else []
+    changes = [_change(row, document) for document in documents] if row["type"] in _CHANGING else []
     return Entry(
         key=row["key"],
         type=row["type"],
@@ -158,30 +162,34 @@ def _entry(row: asyncpg.Record) -> Entry:
         overrun=_amounts(row, "overrun"),
         late=row["late"],
         final=row["final"],
-        windows=tuple(_window(document) for document in documents),
+        windows=tuple(_window(row, document) for document in documents),
         changes=tuple(change for change in changes if change is not None),
     )
 
 
-def _window(document: Mapping[str, Any]) -> Window:
-    return Window(document["budget"], document["each_value"], document["start_ms"])
+def _window(row: asyncpg.Record, document: Mapping[str, Any]) -> Window:
+    return Window(row["organization"], document["budget"], document["each_value"], document["start_ms"])
 
 
-def _change(document: Mapping[str, Any]) -> tuple[Window, LimitChange] | None:
+def _change(row: asyncpg.Record, document: Mapping[str, Any]) -> tuple[Window, LimitChange] | None:
     """What an entry changed of a window's own limit; `None` where it changed those of many windows."""
     if document.get("until_ms") is not None:
         return None
     moved = Spent(*document.get("moved", ()))
     amount = Spent(*document.get("added", ())).plus(moved)
     change = LimitChange(
-        budget=document["budget"], each_value=document["each_value"], amount=amount, moved=moved != NOTHING
+        organization=row["organization"],
+        budget=document["budget"],
+        each_value=document["each_value"],
+        amount=amount,
+        moved=moved != NOTHING,
     )
-    return _window(document), change
+    return _window(row, document), change
 
 
 def _balance(row: asyncpg.Record) -> tuple[Window, Balance]:
     start_ms = round(row["window_start"].timestamp() * 1000)
-    return Window(row["budget"], row["each_value"], start_ms), Balance(
+    return Window(row["organization"], row["budget"], row["each_value"], start_ms), Balance(
         spent=_amounts(row, "spent"),
         overrun=_amounts(row, "overrun"),
         added=_amounts(row, "added"),
@@ -194,13 +202,14 @@ def _amounts(row: asyncpg.Record, what: str) -> Spent:
 
 
 async def _live(valkey: Any) -> dict[Window, LiveWindow]:
-    keys = [key async for key in valkey.scan_iter(match=f"{_WINDOWS}*", count=1_000)]
+    keys = [key async for key in valkey.scan_iter(match="quota/*/window/*", count=1_000)]
     values = await valkey.mget(keys) if keys else []
     found = {}
     for key, packed in zip(keys, values, strict=True):
-        if packed is not None:
-            budget, start_ms, each_value = key.decode().removeprefix(_WINDOWS).split("/", 2)
-            found[Window(budget, each_value, int(start_ms))] = _live_window(packed)
+        name = _WINDOW_KEY.fullmatch(key.decode())
+        if packed is not None and name is not None:
+            window = Window(name["organization"], name["budget"], name["value"], int(name["start"]))
+            found[window] = _live_window(packed)
     return found
 
 
@@ -223,7 +232,7 @@ async def _events(valkey: Any) -> dict[str, int]:
 
 
 async def _work_in_valkey(valkey: Any) -> dict[str, int]:
-    live = await valkey.zcard(f"quota/{{{ORGANIZATION}}}/holds")
+    live = sum([await valkey.zcard(f"quota/{{{name}}}/holds") for name in ORGANIZATIONS])
     return {**await _events(valkey), "live holds in Valkey": live}
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
 
-from tests.chaos.scene import PARENT, Spent
+from tests.chaos.scene import Spent
 
 CLOCK_GRAIN_S = 0.1
 """How far apart the clock of a store and ours may be read."""
@@ -62,6 +62,7 @@ class Recorded:
 class LimitChange:
     """By how much the limit of one counter was changed, by an adjustment or (`moved`) a reallocation."""
 
+    organization: str
     budget: str
     each_value: str
     amount: Spent
@@ -154,10 +155,10 @@ class Journal:
         """Writes down what a client has been told, or what was done to Valkey."""
         match told:
             case Granted():
-                self.granted[told.reservation] = told
+                self.granted[id_of(told.reservation)] = told
             case Settled():
                 self.settled.append(told)
-                self.last_settled_s[told.reservation] = told.at_s
+                self.last_settled_s[id_of(told.reservation)] = told.at_s
             case Released():
                 self.released.append(told)
             case Recorded():
@@ -186,11 +187,16 @@ class Journal:
 
     def granted_as(self, reservation: str) -> Granted | None:
         """What was granted under an id; `None` where no client was told."""
-        return self.granted.get(f"{PARENT}/reservations/{reservation}")
+        return self.granted.get(reservation)
 
     def settled_s(self, reservation: str) -> float:
         """When the last Commit about it was answered; the end of all times where none was."""
-        return self.last_settled_s.get(f"{PARENT}/reservations/{reservation}", math.inf)
+        return self.last_settled_s.get(reservation, math.inf)
+
+
+def id_of(name: str) -> str:
+    """The last part of a resource name."""
+    return name.rpartition("/")[2]
 
 
 def open_journal(path: Path | None) -> Journal:

@@ -55,7 +55,7 @@ def _found(journal: Journal, evidence: Evidence, rules: Mapping[str, BudgetRule]
             over = balance.spent[meter] - (limit + balance.added[meter] + balance.moved[meter])
             if over > 0:
                 yield Overshoot(
-                    title=f"{window.budget}[{window.each_value}] ({METERS[meter]})",
+                    title=f"{window.organization} {window.budget}[{window.each_value}] ({METERS[meter]})",
                     over=over,
                     items=_items(journal, of_window.get(window, []), window, meter),
                 )

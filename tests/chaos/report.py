@@ -33,7 +33,9 @@ def document(result: Result) -> dict[str, Any]:
         "attempts": dict(sorted(journal.attempts.items())),
         "repeats": dict(sorted(journal.repeats.items())),
         "audit": dict(sorted(verdict.counts.items())),
-        "drift": {f"{w.budget}[{w.each_value}]": tuple(d) for w, d in sorted(verdict.drift.items())},
+        "drift": {
+            f"{w.organization} {w.budget}[{w.each_value}]": tuple(d) for w, d in sorted(verdict.drift.items())
+        },
         "overshoot": _by_cause(result),
         "broken": [f"{finding.guarantee}: {finding.text}" for finding in verdict.findings],
     }

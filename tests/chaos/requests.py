@@ -18,8 +18,7 @@ from tests.chaos.scene import (
     LANE,
     LANE_SECONDS,
     LANES_PROJECT,
-    ORGANIZATION,
-    PARENT,
+    ORGANIZATIONS,
     PRICES,
     PROVIDER,
     USERS,
@@ -29,6 +28,7 @@ from tests.chaos.scene import (
 TRACE = Path(__file__).parents[2] / "examples" / "traces" / "azure-llm-2023-conversation.csv.gz"
 TTL_S = (2.0, 5.0)
 SHORT_TTL_S = 1.0
+ORGANIZATION_WEIGHTS = (70, 30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class Source:
         """The next request of the trace, for somebody."""
         request = self._trace[self._next]
         self._next = (self._next + 1) % len(self._trace)
-        subject = types_pb2.Subject(organization=ORGANIZATION, user=self._random.choice(USERS))
+        subject = types_pb2.Subject(organization=self._organization(), user=self._random.choice(USERS))
         if in_lane:
             subject.project = LANES_PROJECT
             subject.tags[LANE] = f"{(time.monotonic() - self._began_s) // LANE_SECONDS:.0f}"
@@ -109,45 +109,56 @@ class Source:
 
     def adjust(self) -> tuple[money_pb2.AdjustBudgetRequest, tuple[LimitChange, ...]]:
         """A top-up of somebody's budget, or (rarely) a cut."""
-        user = self._random.choice(USERS)
+        organization, user = self._organization(), self._random.choice(USERS)
         micros = self._random.choice((200_000, 300_000, -1_000))
         request = money_pb2.AdjustBudgetRequest(
-            name=_budget("each-user"),
+            name=_budget(organization, "each-user"),
             each_value=user,
             amounts=types_pb2.Amounts(cost_micros=micros),
             reason="chaos",
             request_id=self.key(),
         )
-        change = LimitChange(budget="each-user", each_value=user, amount=Spent(micros), moved=False)
+        change = LimitChange(
+            organization=organization, budget="each-user", each_value=user, amount=Spent(micros), moved=False
+        )
         return request, (change,)
 
     def reallocate(self) -> tuple[money_pb2.ReallocateBudgetRequest, tuple[LimitChange, ...]]:
         """A little from one team to the other."""
+        organization = self._organization()
         source, destination = self._random.sample(("red", "blue"), 2)
         micros = self._random.randrange(1, 1_000)
         request = money_pb2.ReallocateBudgetRequest(
-            source=_budget(source),
-            destination=_budget(destination),
+            source=_budget(organization, source),
+            destination=_budget(organization, destination),
             amounts=types_pb2.Amounts(cost_micros=micros),
             reason="chaos",
             request_id=self.key(),
         )
-        taken = LimitChange(budget=source, each_value="", amount=Spent(-micros), moved=True)
-        given = LimitChange(budget=destination, each_value="", amount=Spent(micros), moved=True)
-        return request, (taken, given)
+        changes = tuple(
+            LimitChange(
+                organization=organization, budget=budget, each_value="", amount=Spent(amount), moved=True
+            )
+            for budget, amount in ((source, -micros), (destination, micros))
+        )
+        return request, changes
+
+    def _organization(self) -> str:
+        [organization] = self._random.choices(ORGANIZATIONS, ORGANIZATION_WEIGHTS)
+        return organization
 
 
 def trace() -> list[TraceRequest]:
     return read_trace(TRACE)
 
 
-def status_request(budget: str, each_value: str) -> budget_pb2.GetBudgetStatusRequest:
-    return budget_pb2.GetBudgetStatusRequest(name=_budget(budget), each_value=each_value)
+def status_request(organization: str, budget: str, each_value: str) -> budget_pb2.GetBudgetStatusRequest:
+    return budget_pb2.GetBudgetStatusRequest(name=_budget(organization, budget), each_value=each_value)
 
 
 def duration(seconds: float) -> Duration:
     return Duration(seconds=int(seconds), nanos=round(seconds % 1 * 1_000_000_000))
 
 
-def _budget(id_: str) -> str:
-    return f"{PARENT}/budgets/{id_}"
+def _budget(organization: str, id_: str) -> str:
+    return f"organizations/{organization}/budgets/{id_}"

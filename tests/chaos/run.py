@@ -49,7 +49,6 @@ class Result:
     verdict: Verdict
     injected: Counter[str]
     lost_replies: int
-    deaths: int
     took_s: float
     logs: Mapping[str, str]
     dump: str
@@ -105,18 +104,18 @@ async def run(plan: Plan, say: Callable[[str], None]) -> Result:
         evidence = await _evidence(reader, servers)
         lost_replies = await there.proxies.lost()
         verdict = audit(journal, evidence, rules)
-        deaths = sum(replica.deaths for replica in there.replicas)
-        if deaths:
-            verdict.found("1", f"replicas ended by themselves {deaths} times")
+        for trouble in [trouble for replica in there.replicas for trouble in replica.troubles]:
+            verdict.found("G12", trouble)
+        logs = {replica.name: replica.output() for replica in there.replicas}
+        verdict.counts["tracebacks in the replicas' logs"] = sum(map(_tracebacks, logs.values()))
         return Result(
             plan=plan,
             journal=journal,
             verdict=verdict,
             injected=schedule.injected,
             lost_replies=lost_replies,
-            deaths=deaths,
             took_s=time.monotonic() - began_s,
-            logs={replica.name: replica.output() for replica in there.replicas},
+            logs=logs,
             dump=await reader.dump(),
         )
 
@@ -160,12 +159,16 @@ async def _evidence(reader: Reader, servers: Sequence[Connection]) -> Evidence:
     makes anew only when somebody asks are there to be compared.
     """
     before = await reader.everything()
-    counters = {(window.budget, window.each_value) for window in before.balances}
-    for number, (budget, each_value) in enumerate(sorted(counters)):
+    counters = {window[:-1] for window in before.balances}
+    for number, counter in enumerate(sorted(counters)):
         server = servers[number % len(servers)]
         with contextlib.suppress(ApiError):
-            await server.call(server.budgets.GetBudgetStatus, status_request(budget, each_value), attempts=5)
+            await server.call(server.budgets.GetBudgetStatus, status_request(*counter), attempts=5)
     return await reader.everything()
+
+
+def _tracebacks(log: str) -> int:
+    return log.count("Traceback (most recent call last)")
 
 
 def _stamped(say: Callable[[str], None], began_s: float) -> Callable[[str], None]:

@@ -1,4 +1,6 @@
-"""What the run spends: an organization, its budgets, and models whose prices can be worked out in the head.
+"""Who spends: two organizations, their budgets, and models whose prices can be worked out in the head.
+
+One denies while Valkey is away, the other allows degraded grants up to a cap. Their budgets are the same:
 
 - `all`, `each-user` and `soft` see every request; `red` and `blue` are one team's each, and money moves
   between them; `tokens-blue` limits tokens; all of them may be exceeded by what a HARD budget allows
@@ -18,8 +20,9 @@ from google.protobuf.duration_pb2 import Duration
 from quota.client import ApiError, Connection
 from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, types_pb2
 
-ORGANIZATION = "chaos"
-PARENT = f"organizations/{ORGANIZATION}"
+DENYING, ALLOWING = "chaos", "chaos-open"
+ORGANIZATIONS = (DENYING, ALLOWING)
+DEGRADED_CAP_MICROS = 3_000_000
 PROVIDER = "house"
 TEAMS = ("red", "blue")
 USERS = tuple(f"user-{number}" for number in range(8))
@@ -100,32 +103,41 @@ def rules(seconds: float) -> Mapping[str, BudgetRule]:
 
 
 async def found(service: Connection, budgets: Mapping[str, BudgetRule]) -> None:
-    """Makes the organization. Harmless where a first attempt got half way."""
+    """Makes the organizations. Harmless where a first attempt got half way."""
+    for organization in ORGANIZATIONS:
+        await _found(service, organization, budgets)
+
+
+async def _found(service: Connection, organization: str, budgets: Mapping[str, BudgetRule]) -> None:
+    parent = f"organizations/{organization}"
     settings = directory_pb2.Organization(unbudgeted=directory_pb2.UNBUDGETED_POLICY_ALLOW)
+    if organization == ALLOWING:
+        settings.outage_policy = directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED
+        settings.degraded_cost_cap_micros = DEGRADED_CAP_MICROS
     await _make(
         service.directory.CreateOrganization,
-        directory_pb2.CreateOrganizationRequest(organization_id=ORGANIZATION, organization=settings),
+        directory_pb2.CreateOrganizationRequest(organization_id=organization, organization=settings),
         service,
     )
     for team in TEAMS:
-        request = directory_pb2.CreateTeamRequest(parent=PARENT, team_id=team, team=directory_pb2.Team())
+        request = directory_pb2.CreateTeamRequest(parent=parent, team_id=team, team=directory_pb2.Team())
         await _make(service.directory.CreateTeam, request, service)
     for number, user in enumerate(USERS):
         new = directory_pb2.User(teams=[TEAMS[number % len(TEAMS)]])
         await _make(
             service.directory.CreateUser,
-            directory_pb2.CreateUserRequest(parent=PARENT, user_id=user, user=new),
+            directory_pb2.CreateUserRequest(parent=parent, user_id=user, user=new),
             service,
         )
     project = directory_pb2.CreateProjectRequest(
-        parent=PARENT, project_id=LANES_PROJECT, project=directory_pb2.Project()
+        parent=parent, project_id=LANES_PROJECT, project=directory_pb2.Project()
     )
     await _make(service.directory.CreateProject, project, service)
     for model in PRICES:
-        upsert = catalog_pb2.UpsertModelRequest(organization=ORGANIZATION, model=_model(model))
+        upsert = catalog_pb2.UpsertModelRequest(organization=organization, model=_model(model))
         await service.call(service.catalog.UpsertModel, upsert, attempts=5)
     for id_, rule in budgets.items():
-        create = budget_pb2.CreateBudgetRequest(parent=PARENT, budget_id=id_, budget=_budget(id_, rule))
+        create = budget_pb2.CreateBudgetRequest(parent=parent, budget_id=id_, budget=_budget(id_, rule))
         await _make(service.budgets.CreateBudget, create, service)
 
 

@@ -33,7 +33,7 @@ class Replica:
         self._halted = False
         self._changing = asyncio.Lock()
         self.logs: list[str] = []
-        self.deaths = 0  # how often it ended though nobody asked it to
+        self.troubles: list[str] = []
 
     @property
     def pid(self) -> int | None:
@@ -48,6 +48,9 @@ class Replica:
     async def start(self) -> None:
         """Starts it where it is down, and returns when it answers. A store that is down is waited for."""
         async with self._changing:
+            if self.died:
+                self.troubles.append(f"{self.name} ended though nobody asked it to")
+                self.kill()
             await self._start()
 
     async def _start(self) -> None:
@@ -63,16 +66,17 @@ class Replica:
             await asyncio.sleep(START_PAUSE_S)
         raise TimeoutError(f"{self.name} does not start: {self.logs[-1]}")
 
-    async def stop(self) -> int:
-        """SIGTERM: it drains. Returns its exit code."""
+    async def stop(self) -> None:
+        """SIGTERM: it drains."""
         async with self._changing:
             process, self._process = self._process, None
             if process is None:
-                return 0
+                return
             code = await asyncio.to_thread(process.stop, signal.SIGTERM)
             self.logs.append(process.output)
             process.kill()
-            return code
+            if code:
+                self.troubles.append(f"{self.name} ended with code {code} on SIGTERM")
 
     def kill(self) -> None:
         """SIGKILL, also where it is halted."""

@@ -22,11 +22,11 @@ from tests.chaos.journal import (
     Unlike,
 )
 from tests.chaos.overshoot import Cause
-from tests.chaos.scene import NOTHING, PARENT, BudgetRule, Spent
+from tests.chaos.scene import NOTHING, BudgetRule, Spent
 
 R = "01890000-0000-7000-8000-000000000001"
-NAME = f"{PARENT}/reservations/{R}"
-WINDOW = Window("lanes", "7", 1_000)
+NAME = f"organizations/chaos/reservations/{R}"
+WINDOW = Window("chaos", "lanes", "7", 1_000)
 RULES = {"lanes": BudgetRule((100, None, None), True), "soft": BudgetRule((1, None, None), False)}
 USED = Spent(60, 30, 1)
 
@@ -148,7 +148,7 @@ def test_a_record_that_is_missing_or_that_nobody_asked_for_is_found() -> None:
 
 
 def test_a_change_of_money_that_is_missing_or_doubled_is_found() -> None:
-    change = LimitChange(budget="lanes", each_value="7", amount=Spent(50), moved=False)
+    change = LimitChange(organization="chaos", budget="lanes", each_value="7", amount=Spent(50), moved=False)
     entry = replace(EXPIRE, key="adj/a", type="ADJUST", reservation="", changes=((WINDOW, change),))
     book = journal()
     book.changes_asked["a"] = (change,)
@@ -211,7 +211,7 @@ def test_another_answer_to_a_repeat_a_refusal_and_silence_are_found() -> None:
 def test_a_hard_budget_may_be_over_by_its_items_and_not_by_more() -> None:
     more = replace(COMMIT, key="other/end", reservation="other", charged=Spent(50, 1, 1))
     book = journal()
-    book.totals_asked[f"{PARENT}/reservations/other"].add(more.charged)
+    book.totals_asked["organizations/chaos/reservations/other"].add(more.charged)
     [over] = audit(book, evidence(HOLD, COMMIT, more), RULES).overshoots
     assert (over.over, over.unexplained) == (10, 10)
     assert guarantees(audit(book, evidence(HOLD, COMMIT, more), RULES)) == {"G2"}

@@ -51,14 +51,7 @@ class World:
         for part in self.processes:
             part.resume()
         await asyncio.gather(self.valkey.start(), self.postgres.start())
-        await asyncio.gather(*(self.revive(replica) for replica in self.replicas))
-
-    async def revive(self, replica: Replica) -> None:
-        """Starts a replica that is down, also where it went down by itself."""
-        if replica.died:
-            replica.deaths += 1
-            replica.kill()
-        await replica.start()
+        await asyncio.gather(*(replica.start() for replica in self.replicas))
 
 
 @contextlib.asynccontextmanager
