@@ -20,6 +20,8 @@ class Settings:
     `postgres_url`: `postgresql://…`. `data_dir`: where embedded stores keep their data. `key_prefix`: put
     before every key in Valkey. `drain_ms`: how long a stopping server serves on after it has told health
     checks that it is leaving; `grace_ms`: how long it then lets calls finish.
+    `calls_max`: how many calls of a kind may be under way at a time; `calls_behind_max`: how many while the
+    server cannot keep up.
     """
 
     dev: bool = False
@@ -31,6 +33,8 @@ class Settings:
     log_level: str = "info"
     drain_ms: int = 0
     grace_ms: int = 10_000
+    calls_max: int = 1_000
+    calls_behind_max: int = 40
     left_behind_ms: int = 10_000
 
     def __post_init__(self) -> None:

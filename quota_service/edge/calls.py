@@ -66,7 +66,7 @@ class CallSettings:
     in_flight_max: int = 1_000
     settling_max: int = 4_000
     streams_max: int = 1_000
-    behind_max: int = 8
+    behind_max: int = 40
     settling_behind_max: int = 128
     observer: Observer | None = None
 
@@ -122,6 +122,8 @@ def guarded(handler: Handler, _: CallSettings) -> Handler:
             return await handler(call)
         except AbortError:
             raise  # an answer that has been given
+        except grpc.aio.InternalError:
+            raise  # an answer that could not be given: the caller has gone
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():

@@ -6,25 +6,28 @@ import asyncio
 
 EVERY_S = 0.005
 LATE_S = 0.002
-CAP_S = 0.010
-SMOOTHING = 16
-REMEMBERED_S = 0.2
+PATIENCE_S = 0.5
+MEMORY_S = 1.0
+REFUSAL_S = 0.2
 
 
 class Pace:
-    """Looks how late a timer runs. Behind: it has run late for about a tenth of a second, so that a burst or
-    one long step does not count, and for as long afterwards as calls are refused for it.
+    """Looks how late a timer runs. Behind: it has run late for half a second longer than on time, so that a
+    burst does not count, and stays so for as long as calls are refused for it.
     """
 
     def __init__(self) -> None:
         self.behind = False
-        self._late_s = 0.0
+        self._score_s = 0.0
+        self._looked_s = 0.0
         self._until = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begins to look, in the running loop."""
-        self._wait(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._looked_s = loop.time()
+        self._wait(loop)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -34,12 +37,14 @@ class Pace:
         """A call was refused for being behind. What keeps the loop from being late is then not the end of the
         flood but the refusals, so each prolongs the state for a moment.
         """
-        self._until = asyncio.get_running_loop().time() + REMEMBERED_S
+        self._until = asyncio.get_running_loop().time() + REFUSAL_S
 
     def looked(self, late_s: float, now_s: float) -> None:
         """The timer has run so late, at this time of the loop."""
-        self._late_s += (min(late_s, CAP_S) - self._late_s) / SMOOTHING
-        self.behind = self._late_s >= LATE_S or (self.behind and now_s < self._until)
+        passed_s, self._looked_s = now_s - self._looked_s, now_s
+        score_s = self._score_s + (passed_s if late_s >= LATE_S else -passed_s)
+        self._score_s = min(max(score_s, 0.0), MEMORY_S)
+        self.behind = self._score_s >= PATIENCE_S or (self.behind and now_s < self._until)
 
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = loop.call_later(EVERY_S, self._look, loop, loop.time() + EVERY_S)
