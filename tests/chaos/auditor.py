@@ -56,10 +56,10 @@ def audit(journal: Journal, evidence: Evidence, rules: Mapping[str, BudgetRule])
 
 def _once(evidence: Evidence, verdict: Verdict) -> None:
     """No key has two entries."""
-    for key, times in Counter(entry.key for entry in evidence.entries).items():
+    for key, times in Counter((entry.organization, entry.key) for entry in evidence.entries).items():
         if times > 1:
             verdict.counts["duplicates"] += 1
-            verdict.found("G3", f"the ledger has {times} entries of {key}")
+            verdict.found("G3", f"the ledger has {times} entries of {' '.join(key)}")
 
 
 def _settlements(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:

@@ -36,6 +36,7 @@ class Window(NamedTuple):
 class Entry:
     """A row of the ledger."""
 
+    organization: str
     key: str
     type: str
     reservation: str
@@ -155,6 +156,7 @@ def _entry(row: asyncpg.Record) -> Entry:
     documents = json.loads(row["windows"])
     changes = [_change(row, document) for document in documents] if row["type"] in _CHANGING else []
     return Entry(
+        organization=row["organization"],
         key=row["key"],
         type=row["type"],
         reservation=row["reservation"],

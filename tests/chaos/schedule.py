@@ -26,7 +26,7 @@ class Pace:
 
 
 LONG = Pace(lasts_s=(0.1, 3.0), calm_s=(0.5, 3.0), together_percent=15)
-SHORT = Pace(lasts_s=(0.1, 0.25), calm_s=(0.05, 0.15), together_percent=0)
+SHORT = Pace(lasts_s=(0.15, 0.35), calm_s=(0.05, 0.15), together_percent=0)
 
 
 class Schedule:

@@ -31,6 +31,7 @@ RULES = {"lanes": BudgetRule((100, None, None), True), "soft": BudgetRule((1, No
 USED = Spent(60, 30, 1)
 
 HOLD = Entry(
+    organization="chaos",
     key=f"{R}/hold",
     type="HOLD",
     reservation=R,

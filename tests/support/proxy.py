@@ -113,7 +113,7 @@ class Proxy:
         try:
             await self._flows.wait()
             await self._join(reader, writer)
-        except (OSError, asyncio.CancelledError):
+        except (OSError, RuntimeError, asyncio.CancelledError):
             pass  # the target cannot be reached, or this is the end: the client sees a connection that is cut
         finally:
             writer.transport.abort()
@@ -129,8 +129,8 @@ class Proxy:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._carry(link, reader, ahead, replies=False))
                 group.create_task(self._carry(link, behind, writer, replies=True))
-        except* OSError:
-            pass
+        except* (OSError, RuntimeError):
+            pass  # the connection was cut while something was on its way
         finally:
             link.abort()
             self._links.discard(link)
