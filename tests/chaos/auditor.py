@@ -252,7 +252,9 @@ def _leaks(evidence: Evidence, verdict: Verdict) -> None:
 def _answers(journal: Journal, verdict: Verdict) -> None:
     """Repeats were answered alike, nobody was refused without a reason, and everybody was answered."""
     for unlike in journal.unlike:
-        if unlike.excusable and journal.lost_between(unlike.from_s, unlike.at_s):
+        if unlike.outage:
+            verdict.counts["repeats of a grant answered with a degraded one, or the reverse"] += 1
+        elif unlike.excusable and journal.lost_between(unlike.from_s, unlike.at_s):
             verdict.counts["repeats answered otherwise after Valkey lost its data"] += 1
         else:
             verdict.found("G4", f"{unlike.verb} {unlike.key}: first {unlike.first}, again {unlike.again}")

@@ -24,7 +24,11 @@ def essence(request: Message, answer: Any) -> str:
         case quota_pb2.AuthorizeResponse():
             held = answer.reservation
             return _text(
-                held.name, held.model, answer.granted_output_tokens, held.create_time.ToNanoseconds()
+                "degraded" * held.degraded,
+                held.name,
+                held.model,
+                answer.granted_output_tokens,
+                held.create_time.ToNanoseconds(),
             )
         case quota_pb2.ExtendResponse():
             return _text(answer.decision, answer.reservation.name)

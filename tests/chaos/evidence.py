@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -104,10 +104,11 @@ class Reader:
     async def dump(self) -> str:
         """The ledger and what is left over, row by row, for a person who looks for a cause."""
         async with self._postgres() as postgres:
-            names = [row["table_name"] for row in await postgres.fetch(_TABLES, _WORK_TABLES)]
+            work = [row["table_name"] for row in await postgres.fetch(_TABLES, _WORK_TABLES)]
+            names = await postgres.fetch(_EXISTING, [*_LEDGER_TABLES, *work])
             rows = [
                 {"table": name, **row}
-                for name in ("ledger_entries", "window_balances", "open_holds", *names)
+                for (name,) in names
                 for row in await postgres.fetch(f'SELECT * FROM "{name}"')
             ]
         return "".join(json.dumps(row, default=str) + "\n" for row in rows)
@@ -146,9 +147,14 @@ class Reader:
 _ENTRIES = "SELECT * FROM ledger_entries ORDER BY id"
 _BALANCES = "SELECT * FROM window_balances"
 _TABLES = (
-    "SELECT table_name FROM information_schema.tables"
-    " WHERE table_schema = 'public' AND table_name ~ $1 ORDER BY table_name"
+    "SELECT table_name, EXISTS (SELECT FROM information_schema.columns c"
+    " WHERE c.table_name = t.table_name AND c.column_name = 'applied') AS remembers"
+    " FROM information_schema.tables t WHERE table_schema = 'public' AND table_name ~ $1 ORDER BY table_name"
 )
+"""The work tables. Some remember what has been done for a while, marked as applied."""
+
+_LEDGER_TABLES = ("ledger_entries", "ledger_keys", "window_balances", "open_holds", "store_epochs")
+_EXISTING = "SELECT name FROM unnest($1::text[]) AS t (name) WHERE to_regclass(name) IS NOT NULL"
 _CHANGING = ("ADJUST", "REALLOCATE", "ROLLOVER")
 
 
@@ -239,6 +245,9 @@ async def _work_in_valkey(valkey: Any) -> dict[str, int]:
 
 
 async def _work_in_postgres(postgres: Any) -> dict[str, int]:
-    names: Iterable[str] = [row["table_name"] for row in await postgres.fetch(_TABLES, _WORK_TABLES)]
-    counts = {f"table {name}": await postgres.fetchval(f'SELECT count(*) FROM "{name}"') for name in names}
+    counts = {}
+    for row in await postgres.fetch(_TABLES, _WORK_TABLES):
+        undone = "WHERE NOT applied" if row["remembers"] else ""
+        sql = f'SELECT count(*) FROM "{row["table_name"]}" {undone}'
+        counts[f"table {row['table_name']}"] = await postgres.fetchval(sql)
     return {**counts, "open holds in the ledger": await postgres.fetchval("SELECT count(*) FROM open_holds")}

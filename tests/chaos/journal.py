@@ -81,7 +81,8 @@ class MoneyChanged:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlike:
     """A repeat of the same request was answered otherwise than the first, which was asked at `from_s`.
-    `excusable`: the loss of Valkey's data in between accounts for it.
+    `excusable`: the loss of Valkey's data in between accounts for it. `outage`: one of the two was
+    granted while Valkey was away, by somebody who could not know of the other.
     """
 
     verb: str
@@ -89,6 +90,7 @@ class Unlike:
     first: str
     again: str
     excusable: bool
+    outage: bool
     from_s: float
     at_s: float
 

@@ -199,7 +199,9 @@ def test_work_that_is_left_over_is_found() -> None:
 
 
 def test_another_answer_to_a_repeat_a_refusal_and_silence_are_found() -> None:
-    unlike = Unlike(verb="Commit", key="k", first="a", again="b", excusable=False, from_s=10.0, at_s=20.0)
+    unlike = Unlike(
+        verb="Commit", key="k", first="a", again="b", excusable=False, outage=False, from_s=10.0, at_s=20.0
+    )
     refused = Refused(verb="Commit", key="k", error="NOT_FOUND", excusable=True, from_s=10.0, at_s=20.0)
     silent = Unanswered(verb="Commit", key="k", error="UNAVAILABLE")
     agreeing = evidence(HOLD, COMMIT)

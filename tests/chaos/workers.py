@@ -283,6 +283,7 @@ class Worker:
                     first=was,
                     again=is_,
                     excusable=excusable,
+                    outage=_is_degraded(first) != _is_degraded(again),
                     from_s=first.asked_s,
                     at_s=again.at_s,
                 )
@@ -308,6 +309,10 @@ class Worker:
     async def _model(self) -> None:
         """The model takes its time."""
         await asyncio.sleep(self._random.uniform(0.0, 0.3))
+
+
+def _is_degraded(answer: Answer) -> bool:
+    return isinstance(answer.message, quota_pb2.AuthorizeResponse) and answer.message.reservation.degraded
 
 
 def _seconds(timestamp: Any) -> float:
