@@ -21,7 +21,10 @@ class Settings:
     before every key in Valkey. `drain_ms`: how long a stopping server serves on after it has told health
     checks that it is leaving; `grace_ms`: how long it then lets calls finish.
     `calls_max`: how many calls of a kind may be under way at a time; `calls_behind_max`: how many while the
-    server cannot keep up.
+    server cannot keep up. `left_behind_ms`: the age from which an event that waits for the ledger counts as
+    left behind by whoever made it. `patience_ms`: how long Authorize waits for Valkey before the outage
+    policy answers. `buffer_bytes_max`: how many bytes of an organization's events may wait in Valkey while
+    PostgreSQL is away.
     """
 
     dev: bool = False
@@ -36,6 +39,8 @@ class Settings:
     calls_max: int = 1_000
     calls_behind_max: int = 40
     left_behind_ms: int = 10_000
+    patience_ms: int = 40
+    buffer_bytes_max: int = 256 * 1024 * 1024
 
     def __post_init__(self) -> None:
         if bool(self.valkey_url) != bool(self.postgres_url):

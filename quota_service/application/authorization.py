@@ -19,6 +19,7 @@ from quota_service.application.intents import (
     require_sensible,
 )
 from quota_service.application.opening import Openings
+from quota_service.application.outage import Outages, Refusal
 from quota_service.application.plans import Plans
 from quota_service.application.ports import HoldStore
 from quota_service.application.registration import Registration
@@ -32,6 +33,7 @@ from quota_service.domain.budget import Mode
 from quota_service.domain.decision import Caution, Reason, Violation, decisive, retry_after_ms
 from quota_service.domain.errors import (
     AlreadyExists,
+    BufferFull,
     IdempotencyConflict,
     ReservationEnded,
     StoreUnavailable,
@@ -49,6 +51,7 @@ class Authorization:
         writer: LedgerWriter,
         registration: Registration,
         openings: Openings,
+        outages: Outages,
         alerts: Stopped,
         counts: Counted,
     ) -> None:
@@ -57,6 +60,7 @@ class Authorization:
         self._writer = writer
         self._registration = registration
         self._openings = openings
+        self._outages = outages
         self._alerts = alerts
         self._counts = counts
 
@@ -65,8 +69,18 @@ class Authorization:
         require_sensible(request)
         organization = await self._configurations.organization_of(request.subject)
         content = content_of(request)
-        reservation_id = new_reservation(self._holds.now_ms())
         plans = await self._configurations.get(organization)
+        try:
+            result = await self._decided(plans, request, content)
+        except StoreUnavailable as error:
+            return await self._undecided(plans, request, content, error)
+        self._outages.over(organization)
+        return result
+
+    async def _decided(self, plans: Plans, request: AuthorizeRequest, content: str) -> AuthorizeResult:
+        """What the deciding store says."""
+        organization = plans.organization
+        reservation_id = new_reservation(self._holds.now_ms())
         for _ in range(ATTEMPTS):
             intent = intent_of(plans, request, self._holds.now_ms(), reservation_id, content)
             command = command_of(intent, request)
@@ -87,6 +101,29 @@ class Authorization:
                 case _:
                     return self._result(plans, intent, request, answer)
         raise StoreUnavailable("The configuration changes faster than a decision can be made.")
+
+    async def _undecided(
+        self, plans: Plans, request: AuthorizeRequest, content: str, error: StoreUnavailable
+    ) -> AuthorizeResult:
+        """What is answered where the deciding store is not there to decide."""
+        now_ms = self._holds.now_ms()
+        intent = intent_of(plans, request, now_ms, new_reservation(now_ms), content)
+        if intent.refused or (intent.asked.unknown and not intent.asked.registers):
+            return self._refused(plans, intent, request)
+        if isinstance(error, BufferFull):
+            violation = denials.outage(messages.buffer_nearly_full())
+            return self._denial(plans, intent, (violation,), request)
+        answer = await self._outages.decide(
+            plans, intent, now_ms, request.ttl_ms, dry_run=request.validate_only
+        )
+        if isinstance(answer, Refusal):
+            return self._denial(plans, intent, (answer.violation,), request)
+        return AuthorizeResult(
+            organization=plans.organization,
+            hold=None if request.validate_only else answer.hold,
+            granted_output_tokens=answer.granted_output_tokens,
+            replayed=answer.replayed,
+        )
 
     async def _registered(self, intent: Intent) -> bool:
         """Registers the names that the directory does not know, unless another organization has the key."""

@@ -41,9 +41,13 @@ class Configurations:
             raise StoreUnavailable("The newest configuration cannot be read yet.")
         return plans
 
+    async def newest(self, organization: str) -> Plans:
+        """The plans of the configuration as PostgreSQL has it now. Raises as `get`."""
+        return await self._load(organization)
+
     async def fresh(self, organization: str) -> Configuration:
         """The configuration as PostgreSQL has it now. Raises as `get`."""
-        return (await self._load(organization)).configuration
+        return (await self.newest(organization)).configuration
 
     async def organization_of(self, subject: Subject) -> str:
         """The organization of a subject: its own, or its key's. Raises OrganizationRequired,

@@ -26,6 +26,7 @@ from quota_service.domain.errors import (
     ReservationNotFound,
     StoreUnavailable,
 )
+from quota_service.domain.ledger import key_of_extend
 from quota_service.domain.reservation import Hold, State
 from quota_service.domain.terms import Basis, Term, Terms
 
@@ -59,6 +60,8 @@ class Extension:
         hold = await self._memory.get(request.organization, request.reservation)
         if hold.state is not State.HELD:
             raise ReservationEnded("The reservation has ended.")
+        if await self._was_extended(request):
+            return ExtendResult(hold=hold)
         plans = await self._configurations.get(request.organization)
         for _ in range(ATTEMPTS):
             command = _command(plans, hold, request, self._holds.now_ms())
@@ -80,6 +83,16 @@ class Extension:
                 case _:
                     raise _error(answer)
         raise StoreUnavailable("The configuration changes faster than a decision can be made.")
+
+    async def _was_extended(self, request: ExtendRequest) -> bool:
+        """Whether the ledger has this extension, which Valkey may have lost. Raises IdempotencyConflict."""
+        if not request.request_id:
+            return False
+        key = key_of_extend(request.reservation, request.request_id)
+        known = await self._memory.find(request.organization, key)
+        if known is not None and known.entry.content_hash != _content_hash(request):
+            raise IdempotencyConflict("The request_id is in use for another extension.")
+        return known is not None
 
     def _denied(
         self, plans: Plans, hold: Hold, command: commands.Extend, answer: commands.Denied
@@ -132,11 +145,15 @@ def _command(plans: Plans, hold: Hold, request: ExtendRequest, now_ms: int) -> c
         ),
         reservation=request.reservation,
         request_id=request.request_id,
-        content_hash=content_hash(request.ttl_ms, request.additional_output_tokens),
+        content_hash=_content_hash(request),
         ttl_ms=request.ttl_ms,
         additional_output_tokens=_clamped(plans, hold, request.additional_output_tokens),
         terms=Terms(budgets=budgets, rates=_plan(plans, hold).rates),
     )
+
+
+def _content_hash(request: ExtendRequest) -> str:
+    return content_hash(request.ttl_ms, request.additional_output_tokens)
 
 
 def _plan(plans: Plans, hold: Hold) -> Plan:

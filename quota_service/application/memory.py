@@ -6,10 +6,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from quota_service.application.health import Health
 from quota_service.application.ledger_ports import Ledger, LedgerRow
 from quota_service.application.ports import HoldStore, Page
 from quota_service.application.requests import Durability
-from quota_service.domain.errors import ReservationNotFound, ReservationUnknown, StoreUnavailable
+from quota_service.domain.errors import (
+    OrganizationNotFound,
+    ReservationNotFound,
+    ReservationUnknown,
+    StoreUnavailable,
+)
 from quota_service.domain.reservation import Hold, State
 from quota_service.domain.subject import Subject
 
@@ -21,17 +27,33 @@ LIVE_READS_MAX = 50
 class Memory:
     """Finds reservations."""
 
-    def __init__(self, holds: HoldStore, ledger: Ledger) -> None:
+    def __init__(self, holds: HoldStore, ledger: Ledger, health: Health) -> None:
         self._holds = holds
         self._ledger = ledger
+        self._health = health
 
     async def look(self, organization: str, reservation: str) -> Hold | None:
         """The reservation, wherever it is remembered; `None` where no store knows it. Raises
         ReservationUnknown.
         """
-        return await self._holds.get(organization, reservation) or await self.recall(
-            organization, reservation
-        )
+        try:
+            hold = await self._holds.get(organization, reservation)
+        except OrganizationNotFound:
+            return None
+        except StoreUnavailable:
+            return await self._as_written(organization, reservation)
+        return hold or await self.recall(organization, reservation)
+
+    async def _as_written(self, organization: str, reservation: str) -> Hold:
+        """The reservation as the ledger has it, while the deciding store is away. Raises
+        ReservationUnknown.
+        """
+        hold = await self._ledger.hold(organization, reservation)
+        if hold is None:
+            raise ReservationUnknown("The ledger does not know the reservation, and Valkey does not answer.")
+        if hold.due(self._holds.now_ms()):
+            return replace(hold, state=State.EXPIRED, end_ms=hold.expire_ms)
+        return hold
 
     async def get(self, organization: str, reservation: str) -> Hold:
         """As `look`. Raises ReservationNotFound."""
@@ -57,6 +79,8 @@ class Memory:
 
     async def find(self, organization: str, key: str) -> LedgerRow | None:
         """The ledger's entry of a key; `None` where there is none or the ledger does not answer."""
+        if not self._health.ledger:
+            return None
         try:
             return await self._ledger.find(organization, key)
         except StoreUnavailable:

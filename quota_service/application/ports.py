@@ -176,9 +176,14 @@ class HoldStore(Protocol):
         """Live holds by expiry, then by id."""
         ...
 
-    async def restore(self, hold: Hold) -> None:
+    def epoch_of(self, organization: str) -> int:
+        """For which epoch this process takes the organization's keys: see `recovery_ports`."""
+        ...
+
+    async def restore(self, hold: Hold, epoch: int) -> None:
         """Puts back an ended hold that the ledger remembers, if it is absent, so that it can be settled
-        late. Moves no amounts.
+        late. Moves no amounts. Raises StoreUnavailable where the keys are not of that epoch any more: what
+        the ledger remembers may be in them by now.
         """
         ...
 

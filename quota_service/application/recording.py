@@ -6,10 +6,12 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from quota_service.application import outage_entries
 from quota_service.application.configurations import Configurations
 from quota_service.application.content import content_hash
 from quota_service.application.ledger_ports import LedgerRow
 from quota_service.application.memory import Memory
+from quota_service.application.offline import Offline
 from quota_service.application.opening import Openings
 from quota_service.application.plans import Moment, Plan, Plans
 from quota_service.application.ports import HoldStore
@@ -21,6 +23,7 @@ from quota_service.domain import commands, ledger
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.errors import (
     AmountTooLarge,
+    BufferFull,
     FieldProblem,
     IdempotencyConflict,
     InvalidRequest,
@@ -70,6 +73,7 @@ class Recording:
         memory: Memory,
         writer: LedgerWriter,
         openings: Openings,
+        offline: Offline,
         tracked: Tracked,
     ) -> None:
         self._configurations = configurations
@@ -77,6 +81,7 @@ class Recording:
         self._memory = memory
         self._writer = writer
         self._openings = openings
+        self._offline = offline
         self._tracked = tracked
 
     async def record(self, request: RecordRequest) -> RecordResult:
@@ -93,6 +98,38 @@ class Recording:
         known = await self._memory.find(organization, key)
         if known is not None:
             return _replayed(organization, content, known)
+        try:
+            return await self._in_store(organization, plans, request, key, content)
+        except BufferFull:
+            raise
+        except StoreUnavailable:
+            return await self._in_ledger(organization, request, key, content)
+
+    async def _in_ledger(
+        self, organization: str, request: RecordRequest, key: str, content: str
+    ) -> RecordResult:
+        """While the deciding store is away: under the configuration as PostgreSQL has it now."""
+        plans = await self._configurations.newest(organization)
+        priced = self._price(plans, _charge(request))
+        entry = outage_entries.of_record(
+            priced.hold,
+            key=key,
+            content_hash=content,
+            usage=request.usage,
+            charged=priced.charged,
+            cost_pico=priced.pico,
+            at_ms=self._holds.now_ms(),
+            occur_ms=priced.occur_ms,
+        )
+        await self._offline.write(entry)
+        row = await self._memory.find(organization, key)
+        if row is None:
+            raise StoreUnavailable("The charge is in the ledger, which does not answer any more; ask again.")
+        return replace(_replayed(organization, content, row), replayed=False)
+
+    async def _in_store(
+        self, organization: str, plans: Plans, request: RecordRequest, key: str, content: str
+    ) -> RecordResult:
         for _ in range(ATTEMPTS):
             basis = Basis(organization=organization, version=plans.configuration.version)
             answer: commands.RecordAnswer

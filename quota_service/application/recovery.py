@@ -10,11 +10,13 @@ not there at all, is pending, and is brought to the new keys entry by entry.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from quota_service.application.configurations import Configurations
-from quota_service.application.ledger_ports import Ledger
+from quota_service.application.delivery import Delivery
+from quota_service.application.health import Health
 from quota_service.application.plans import Plans
-from quota_service.application.recovery_ports import EpochStore, KeyStore, Pending, Turn
+from quota_service.application.recovery_ports import Epoch, EpochStore, KeyStore, Pending, Turn
 from quota_service.application.restoring import Restoration
 from quota_service.application.writing import Observer, Watch
 from quota_service.domain.amounts import NOTHING
@@ -23,6 +25,9 @@ from quota_service.domain.windows import OUTLIVE_MS
 
 BATCH = 500
 """Events that are carried, or entries that are applied, in one step."""
+
+LOOK_S = 1.0
+"""How long the ledger may take to tell epochs before it counts as away."""
 
 ATTEMPTS = 20
 """How often other processes may come in between before a recovery is given up for now."""
@@ -35,22 +40,25 @@ class Recovery:
         self,
         keys: KeyStore,
         epochs: EpochStore,
-        ledger: Ledger,
+        delivery: Delivery,
         configurations: Configurations,
         watch: Watch,
+        health: Health,
         observer: Observer,
     ) -> None:
         self._keys = keys
         self._epochs = epochs
-        self._ledger = ledger
+        self._delivery = delivery
         self._configurations = configurations
         self._watch = watch
+        self._health = health
         self._observer = observer
         self._under_way: dict[str, asyncio.Task[int]] = {}
 
     async def establish(self, organization: str) -> int:
         """Makes the organization's keys what the ledger says, unless they are; returns their epoch. Once for
-        all who wait; one who is cancelled does not keep the others from it. Raises StoreUnavailable.
+        all who wait; one who is cancelled does not keep the others from it. Raises OrganizationNotFound,
+        StoreUnavailable.
         """
         task = self._under_way.get(organization)
         if task is None:
@@ -63,7 +71,7 @@ class Recovery:
         is
         taken up. One organization's trouble is not the others'.
         """
-        for organization, epoch in (await self._epochs.epochs()).items():
+        for organization, epoch in (await self._looked_up()).items():
             try:
                 known = self._keys.known_epoch(organization)
                 if epoch.broken or (known and known != epoch.number):
@@ -73,16 +81,30 @@ class Recovery:
             except Exception as error:  # whatever it is, it is taken up again next time
                 self._observer.work_failed(f"recovery of {organization}", error)
 
-    async def apply_pending(self, organization: str) -> None:
-        """Brings to the keys what the ledger has and they have not. Where that cannot be done entry by entry,
-        they are to be made anew.
+    async def _looked_up(self) -> Mapping[str, Epoch]:
+        """Every organization's epoch. Tells by it whether the ledger answers."""
+        try:
+            async with asyncio.timeout(LOOK_S):
+                epochs = await self._epochs.epochs()
+        except (TimeoutError, StoreUnavailable):
+            self._health.ledger = False
+            raise
+        self._health.ledger = True
+        return epochs
+
+    async def apply_pending(self, organization: str) -> bool:
+        """Brings to the keys what the ledger has and they have not; returns whether there was anything. Where
+        that cannot be done entry by entry, they are to be made anew.
         """
+        any_found = False
         while found := await self._epochs.pending(organization, BATCH):
+            any_found = True
             for pending in found:
                 if not await self._apply(pending):
                     await self._epochs.mark_broken(organization)
-                    return
+                    return True
             await self._epochs.applied(organization, [pending.entry.key for pending in found])
+        return any_found
 
     async def _apply(self, pending: Pending) -> bool:
         hold = pending.entry.hold
@@ -101,6 +123,8 @@ class Recovery:
             epoch = await self._epochs.epoch(organization)
             if seen.stands_for(epoch):
                 return epoch.number
+            if not epoch.is_known:
+                raise OrganizationNotFound("The organization does not exist.")
             if not await self._keys.lower(organization, seen):
                 continue  # somebody else has just changed it
             await self._carry_events(organization)
@@ -111,9 +135,9 @@ class Recovery:
     async def _carry_events(self, organization: str) -> None:
         """What ran before the fence was lowered and may not be in the ledger yet."""
         while events := await self._keys.waiting(organization, BATCH):
-            written = await self._ledger.write([event.entry for event in events])
-            if written.balances:
-                await self._watch.charged(written.balances)
+            balances = await self._delivery.carry(events)
+            if balances:
+                await self._watch.charged(balances)
             await self._keys.drop(organization, events)
 
     async def _make_anew(self, organization: str, run_id: str) -> int:

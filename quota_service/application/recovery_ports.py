@@ -19,12 +19,13 @@ class Epoch(NamedTuple):
     """Which making of an organization's keys is the current one; 0: there has been none.
 
     `broken`: they differ from the ledger in a way that only a new making mends. `is_pending`: the ledger has
-    something that is to be brought to them.
+    something that is to be brought to them. `is_known`: the ledger has heard of the organization.
     """
 
     number: int = 0
     broken: bool = False
     is_pending: bool = False
+    is_known: bool = True
 
 
 class Pending(NamedTuple):

@@ -84,7 +84,9 @@ class Restoration:
             yield Restored(window.ref, counters, window.term)
 
     def _began_running(self, ref: WindowRef) -> bool:
-        """Whether the window was running when its budget was made: it begins with where the ledger sees it."""
+        """Whether the window was running when its budget was made: it begins with where the ledger
+        sees it.
+        """
         assert self._plans is not None
         return ref.start_ms < self._plans.configuration.budgets[ref.budget].since_ms
 

@@ -8,11 +8,13 @@ from typing import assert_never
 from quota_service.application.configurations import Configurations
 from quota_service.application.content import content_hash
 from quota_service.application.memory import Memory
+from quota_service.application.offline import Offline
 from quota_service.application.opening import Openings
 from quota_service.application.plans import Plans
 from quota_service.application.ports import HoldStore
 from quota_service.application.recording import Charge, Recording
-from quota_service.application.requests import CommitRequest, CommitResult, ReleaseResult
+from quota_service.application.recovery import Recovery
+from quota_service.application.requests import CommitRequest, CommitResult, Durability, ReleaseResult
 from quota_service.application.statuses import Status, statuses_of_hold
 from quota_service.application.terms import ladder_model
 from quota_service.application.tracking import Tracked
@@ -21,10 +23,14 @@ from quota_service.domain import commands, ledger
 from quota_service.domain.commands import Settled
 from quota_service.domain.errors import (
     AmountTooLarge,
+    BufferFull,
     IdempotencyConflict,
+    OrganizationNotFound,
     PriceNotAllowed,
     QuotaError,
     ReservationNotFound,
+    ReservationUnknown,
+    StoreUnavailable,
 )
 from quota_service.domain.pricing import Model, rate_card
 from quota_service.domain.reservation import Hold, State
@@ -42,6 +48,8 @@ class Commits:
         writer: LedgerWriter,
         recording: Recording,
         openings: Openings,
+        recovery: Recovery,
+        offline: Offline,
         tracked: Tracked,
     ) -> None:
         self._configurations = configurations
@@ -50,6 +58,8 @@ class Commits:
         self._writer = writer
         self._recording = recording
         self._openings = openings
+        self._recovery = recovery
+        self._offline = offline
         self._tracked = tracked
 
     async def commit(self, request: CommitRequest) -> CommitResult:
@@ -57,29 +67,36 @@ class Commits:
         return await self._tracked.run(self._commit(request))
 
     async def _commit(self, request: CommitRequest) -> CommitResult:
+        try:
+            answer = await self._in_store(request)
+        except (BufferFull, ReservationUnknown):
+            raise
+        except OrganizationNotFound:
+            raise ReservationNotFound("No store knows the reservation.") from None
+        except StoreUnavailable:
+            done = _done(await self._offline.commit(await self._command(request, offline=True)))
+            return _result(done, Durability.LEDGER)
+        done = _done(answer)
+        durability = await self._durability(done)
+        return _result(done, durability, await self._statuses(done))
+
+    async def _in_store(self, request: CommitRequest) -> commands.CommitAnswer:
+        """What the deciding store says; it is brought a reservation that only the ledger knows."""
         command = await self._command(request)
         answer = await self._holds.commit(command)
+        if isinstance(answer, commands.Unknown) and await self._recovery.apply_pending(request.organization):
+            answer = await self._holds.commit(command)
         if isinstance(answer, commands.Unknown):
+            epoch = self._holds.epoch_of(request.organization)
             remembered = await self._memory.recall(request.organization, request.reservation)
             if remembered is not None:
                 await self._open(remembered)
-            await self._holds.restore(remembered or await self._unknown(request))
+            await self._holds.restore(remembered or await self._unknown(request), epoch)
             answer = await self._holds.commit(command)
-        match answer:
-            case Settled():
-                return await self._settled(answer)
-            case commands.Conflict():
-                raise IdempotencyConflict("The reservation was committed before with other content.")
-            case commands.TooLarge():
-                raise AmountTooLarge("The usage costs more than one request may.", field="usage")
-            case commands.PriceRefused():
-                raise PriceNotAllowed("The catalogue prices this model.", field="usage.cost_micros")
-            case commands.Unknown():
-                raise ReservationNotFound("No store knows the reservation.")
-            case _:
-                assert_never(answer)
+        return answer
 
-    async def _command(self, request: CommitRequest) -> commands.Commit:
+    async def _command(self, request: CommitRequest, *, offline: bool = False) -> commands.Commit:
+        """`offline`: as far as that can be told without the deciding store."""
         command = commands.Commit(
             organization=request.organization,
             reservation=request.reservation,
@@ -90,10 +107,12 @@ class Commits:
         )
         if not request.model and not request.provider:
             return command
-        hold = await self._memory.look(request.organization, request.reservation)
+        where = (request.organization, request.reservation)
+        hold = await (self._offline.hold(*where) if offline else self._memory.look(*where))
         if hold is None or _is_as_held(request, hold):
             return command
-        return _as_answered(command, request, hold, await self._current(request.organization))
+        plans = self._configurations.get if offline else self._current
+        return _as_answered(command, request, hold, await plans(request.organization))
 
     async def _open(self, hold: Hold) -> None:
         """What begins with something must have begun before a hold of the ledger's is charged there: the
@@ -113,19 +132,10 @@ class Commits:
             return await self._configurations.at_least(organization, answer.version)
         return plans
 
-    async def _settled(self, answer: Settled) -> CommitResult:
-        if answer.event is not None:
-            durability = await self._writer.settle(answer.event)
-        else:
-            durability = await self._memory.durability(answer.hold.organization, _last_key(answer.hold))
-        return CommitResult(
-            hold=answer.hold,
-            settlement=answer.settlement,
-            late=answer.late,
-            replayed=answer.replayed,
-            durability=durability,
-            statuses=await self._statuses(answer),
-        )
+    async def _durability(self, done: Settled) -> Durability:
+        if done.event is not None:
+            return await self._writer.settle(done.event)
+        return await self._memory.durability(done.hold.organization, _last_key(done.hold))
 
     async def _statuses(self, answer: Settled) -> tuple[Status, ...]:
         """The charge is made, so where the budgets stand is told only as far as it can be."""
@@ -155,10 +165,13 @@ class Commits:
 class Releases:
     """The use case Release."""
 
-    def __init__(self, holds: HoldStore, memory: Memory, writer: LedgerWriter, tracked: Tracked) -> None:
+    def __init__(
+        self, holds: HoldStore, memory: Memory, writer: LedgerWriter, offline: Offline, tracked: Tracked
+    ) -> None:
         self._holds = holds
         self._memory = memory
         self._writer = writer
+        self._offline = offline
         self._tracked = tracked
 
     async def release(self, organization: str, reservation: str, reason: str) -> ReleaseResult:
@@ -167,7 +180,14 @@ class Releases:
 
     async def _release(self, organization: str, reservation: str, reason: str) -> ReleaseResult:
         command = commands.Release(organization=organization, reservation=reservation, reason=reason)
-        answer = await self._holds.release(command)
+        try:
+            answer = await self._holds.release(command)
+        except BufferFull:
+            raise
+        except OrganizationNotFound:
+            raise ReservationNotFound("No store knows the reservation.") from None
+        except StoreUnavailable:
+            return await self._offline.release(command)
         if isinstance(answer, commands.Unknown):
             remembered = await self._memory.recall(organization, reservation)
             if remembered is None:
@@ -176,6 +196,33 @@ class Releases:
         if answer.event is not None:
             self._writer.submit(answer.event)
         return ReleaseResult(hold=answer.hold, returned=answer.settlement.returned, replayed=answer.replayed)
+
+
+def _done(answer: commands.CommitAnswer) -> Settled:
+    match answer:
+        case Settled():
+            return answer
+        case commands.Conflict():
+            raise IdempotencyConflict("The reservation was committed before with other content.")
+        case commands.TooLarge():
+            raise AmountTooLarge("The usage costs more than one request may.", field="usage")
+        case commands.PriceRefused():
+            raise PriceNotAllowed("The catalogue prices this model.", field="usage.cost_micros")
+        case commands.Unknown():
+            raise ReservationNotFound("No store knows the reservation.")
+        case _:
+            assert_never(answer)
+
+
+def _result(done: Settled, durability: Durability, statuses: tuple[Status, ...] = ()) -> CommitResult:
+    return CommitResult(
+        hold=done.hold,
+        settlement=done.settlement,
+        late=done.late,
+        replayed=done.replayed,
+        durability=durability,
+        statuses=statuses,
+    )
 
 
 def _content_hash(request: CommitRequest) -> str:

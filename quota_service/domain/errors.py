@@ -144,6 +144,10 @@ class StoreUnavailable(QuotaError):
     """A store did not answer in time. The call may be repeated."""
 
 
+class BufferFull(StoreUnavailable):
+    """Too much waits for the ledger, which does not answer: nothing was done."""
+
+
 class ReservationUnknown(StoreUnavailable):
     """One store does not know the reservation, and the other did not answer."""
 

@@ -184,6 +184,23 @@ def extend(hold: Hold, *, ttl_ms: int, additional_output_tokens: int, now_ms: in
     return Move(after, held=after.remaining.minus(hold.remaining))
 
 
+def recorded(draft: Hold, *, charged: Amounts, charged_pico: int, at_ms: int, content_hash: str) -> Hold:
+    """What a Record leaves of its draft: no hold, only what was charged."""
+    return replace(
+        draft,
+        state=State.COMMITTED,
+        granted_output_tokens=0,
+        held=NOTHING,
+        charged=charged,
+        charged_pico=charged_pico,
+        create_ms=at_ms,
+        expire_ms=at_ms,
+        end_ms=at_ms,
+        settle_hash=content_hash,
+        settlement=Settlement(charged, NOTHING, NOTHING),
+    )
+
+
 def grant(draft: Hold, output_tokens: int) -> Hold:
     """The hold that a draft becomes with so many output tokens; the draft itself where it asks for those."""
     if output_tokens == draft.granted_output_tokens:

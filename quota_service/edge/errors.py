@@ -86,6 +86,7 @@ ANSWERS: Mapping[type[QuotaError], Answer] = {
     errors.BudgetDisabled: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_BUDGET_DISABLED),
     errors.Overloaded: Answer(StatusCode.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_OVERLOADED),
     errors.StoreUnavailable: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE),
+    errors.BufferFull: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE),
     errors.ReservationUnknown: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_RESERVATION_UNKNOWN),
     ServerStopping: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_SERVER_STOPPING),
     errors.DeadlineTooShort: Answer(StatusCode.DEADLINE_EXCEEDED, errors_pb2.ERROR_REASON_DEADLINE_TOO_SHORT),

@@ -27,6 +27,7 @@ from tests.support.commands import (
     term,
     window,
 )
+from tests.support.fence import EPOCH
 from tests.support.valkey import Stores, opened
 
 HOSTILE = ("", " ", "/", "{x}", "}{", "line\nbreak", "nul\0byte", "ключ", "🜁", "a" * 128, "%s", "../holds")
@@ -136,8 +137,9 @@ async def test_a_hold_that_only_the_ledger_remembers_is_put_back_and_settled_lat
         expire_ms=2_000,
         end_ms=2_000,
     )
-    await stores.holds.restore(hold)
-    await stores.holds.restore(replace(hold, charged=Amounts(9, 9, 9)))  # it is there: nothing happens
+    await stores.holds.sweep(key_prefix)
+    await stores.holds.restore(hold, EPOCH)
+    await stores.holds.restore(replace(hold, charged=Amounts(9, 9, 9)), EPOCH)  # it is there: nothing happens
     assert await stores.holds.get(key_prefix, "r") == hold
     first = settled(await stores.holds.commit(commit(hold, 25)))
     assert first.late

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import grpc.aio
 
@@ -86,8 +87,13 @@ def commit_request(
 
 
 @asynccontextmanager
-async def running_service(valkey_url: str, postgres_url: str, key_prefix: str) -> AsyncIterator[Client]:
-    """A server of its own over the given stores, and a client of it."""
+async def running_service(
+    valkey_url: str, postgres_url: str, key_prefix: str, *, patience_ms: int = 5_000, **given: Any
+) -> AsyncIterator[Client]:
+    """A server of its own over the given stores, and a client of it. `given`: further settings.
+
+    Tests share a busy machine: unless they want it so, a slow answer of Valkey's is no outage.
+    """
     settings = Settings(
         dev=True,
         address="127.0.0.1:0",
@@ -97,6 +103,8 @@ async def running_service(valkey_url: str, postgres_url: str, key_prefix: str) -
         grace_ms=1_000,
         left_behind_ms=500,
         calls_behind_max=1_000,  # the server shares the tests' event loop, which is often behind
+        patience_ms=patience_ms,
+        **given,
     )
     async with compose.running(settings) as address, grpc.aio.insecure_channel(address) as channel:
         yield Client(channel, address)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -10,9 +10,11 @@ import msgspec
 
 from quota_service.application.recovery_ports import Epoch, Pending
 from quota_service.domain.amounts import Amounts
-from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.ledger import Entry, key_of_hold
+from quota_service.domain.reservation import Hold, State, WindowRef
 from quota_service.domain.terms import Counters
-from quota_service.stores.postgres import epochs, sql
+from quota_service.stores.postgres import epochs, refused, sql
+from quota_service.stores.postgres.batch import balances
 from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.errors import translated
 from quota_service.stores.postgres.pool import Connection
@@ -31,21 +33,28 @@ class PostgresTurn:
     def __init__(self, connection: Connection, organization: str, epoch: Epoch, version: int) -> None:
         self._connection = connection
         self._organization = organization
+        self._dead_letters: list[Entry] | None = None
         self.epoch = epoch
         self.version = version
 
     async def begin(self) -> int:
         await self._connection.execute(_SQL["all_applied"], self._organization)
         epoch: int = await self._connection.fetchval(_SQL["next_epoch"], self._organization)
+        await refused.begin_epoch(self._connection, self._organization, epoch)
         return epoch
 
     async def windows(self, ended_after_ms: int) -> Sequence[tuple[WindowRef, Counters]]:
         rows = await self._connection.fetch(
             _SQL["live_balances"], self._organization, to_time(ended_after_ms)
         )
-        return [_balance(row) for row in rows]
+        gains = balances(await self._refused())
+        return refused.windows_with(map(_balance, rows), gains, ended_after_ms)
 
     async def known(self, keys: Sequence[str]) -> frozenset[str]:
+        dead = {entry.key for entry in await self._refused()}
+        return await self._in_ledger(keys) | dead.intersection(keys)
+
+    async def _in_ledger(self, keys: Sequence[str]) -> frozenset[str]:
         if not keys:
             return frozenset()
         named = {storable(key): key for key in keys}
@@ -53,9 +62,25 @@ class PostgresTurn:
         return frozenset(named[row["key"]] for row in rows)
 
     async def holds(self) -> AsyncIterator[Sequence[Hold]]:
+        told = refused.latest_holds(await self._refused())
         cursor = await self._connection.cursor(_SQL["open_holds"], self._organization)
         while rows := await cursor.fetch(HOLDS_PER_READ):
-            yield [_decode_hold(row[0]) for row in rows]
+            holds = [_decode_hold(row[0]) for row in rows]
+            latest = [refused.further(hold, told.pop(hold.reservation, None)) for hold in holds]
+            yield [hold for hold in latest if hold.state is State.HELD]
+        yield await self._unheard_of(told.values())
+
+    async def _unheard_of(self, told: Iterable[Hold]) -> list[Hold]:
+        """Live holds of dead letters whose beginning is a dead letter too; any other the ledger saw end."""
+        live = {key_of_hold(hold.reservation): hold for hold in told if hold.state is State.HELD}
+        known = await self._in_ledger(list(live))
+        return [hold for key, hold in live.items() if key not in known]
+
+    async def _refused(self) -> list[Entry]:
+        """What the ledger has not because it refuses it. The keys count it: it has happened."""
+        if self._dead_letters is None:
+            self._dead_letters = await refused.counted(self._connection, self._organization)
+        return self._dead_letters
 
 
 class PostgresEpochs:
@@ -67,7 +92,7 @@ class PostgresEpochs:
     async def epoch(self, organization: str) -> Epoch:
         with translated():
             row = await self._pool.fetchrow(_SQL["epoch"], organization)
-        return Epoch(row["epoch"], row["broken"]) if row else Epoch()
+        return Epoch(row["epoch"], row["broken"], is_known=row["is_known"])
 
     async def epochs(self) -> Mapping[str, Epoch]:
         with translated():
@@ -82,7 +107,7 @@ class PostgresEpochs:
                 # Statements of their own: they see what the lock has waited for.
                 row = await connection.fetchrow(_SQL["epoch"], organization)
                 version = await connection.fetchval(_SQL["version"], organization)
-                epoch = Epoch(row["epoch"], row["broken"]) if row else Epoch()
+                epoch = Epoch(row["epoch"], row["broken"], is_known=row["is_known"])
                 yield PostgresTurn(connection, organization, epoch, version or 0)
 
     async def mark_broken(self, organization: str) -> None:

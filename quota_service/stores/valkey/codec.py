@@ -69,7 +69,9 @@ class Live(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EventRecord(msgspec.Struct, frozen=True, array_like=True):
-    """`epoch`: in which the script ran. `carried`: what it found to roll over into the window of a ROLLOVER."""
+    """`epoch`: in which the script ran. `carried`: what it found to roll over into the window of a
+    ROLLOVER.
+    """
 
     type: str
     at_ms: int
@@ -243,20 +245,3 @@ def encode_rates(rates: tuple[Rate, ...]) -> bytes:
 def granted(draft: Hold, create_ms: int, expire_ms: int) -> Hold:
     """The hold that a script has just made of a draft."""
     return replace(draft, create_ms=create_ms, expire_ms=expire_ms, charged=NOTHING)
-
-
-def recorded(draft: Hold, record: EventRecord, content_hash: str) -> Hold:
-    """What a Record leaves of its draft: no hold, only what was charged."""
-    return replace(
-        draft,
-        state=State.COMMITTED,
-        granted_output_tokens=0,
-        held=NOTHING,
-        charged=record.charged,
-        charged_pico=record.pico,
-        create_ms=record.at_ms,
-        expire_ms=record.at_ms,
-        end_ms=record.at_ms,
-        settle_hash=content_hash,
-        settlement=Settlement(record.charged, NOTHING, NOTHING),
-    )

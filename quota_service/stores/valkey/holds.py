@@ -10,7 +10,7 @@ from quota_service.application.ports import Page
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.errors import PageTokenInvalid
-from quota_service.domain.reservation import Hold, Settlement, State
+from quota_service.domain.reservation import Hold, Settlement, State, recorded
 from quota_service.stores.valkey import codec, replies, scripts, terms
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.events import REMEMBER_MS, event_of
@@ -47,7 +47,10 @@ class ValkeyHoldStore:
             encoded = terms.shared_terms(self._keys, organization, alternative.terms)
             keys |= dict.fromkeys(encoded.keys)
             arguments += terms.encode_alternative(encoded, alternative)
-        reply = await self._run(organization, scripts.AUTHORIZE, tuple(keys), tuple(arguments))
+        patience_s = self._runner.settings.patience_s
+        reply = await self._runner.run(
+            organization, scripts.AUTHORIZE, tuple(keys), tuple(arguments), patience_s=patience_s
+        )
         return authorized(command, reply)
 
     async def commit(self, command: commands.Commit) -> commands.CommitAnswer:
@@ -153,7 +156,14 @@ class ValkeyHoldStore:
         if reply[0] != Code.OK:
             return cast(commands.RecordAnswer, replies.refusal(reply))
         record = codec.decode_event(reply[3])
-        event = event_of(reply[2], record, codec.recorded(draft, record, command.content_hash), body)
+        hold = recorded(
+            draft,
+            charged=record.charged,
+            charged_pico=record.pico,
+            at_ms=record.at_ms,
+            content_hash=command.content_hash,
+        )
+        event = event_of(reply[2], record, hold, body)
         return commands.Recorded(now_ms=reply[1], counters=replies.counters(reply[4:]), event=event)
 
     async def inspect(self, command: commands.Inspect) -> commands.InspectAnswer:
@@ -198,11 +208,15 @@ class ValkeyHoldStore:
         doc, live = await self._connection.call("HMGET", key, "doc", "live")
         return codec.decode_hold(doc, live) if doc is not None else None
 
-    async def restore(self, hold: Hold) -> None:
+    def epoch_of(self, organization: str) -> int:
+        return self._runner.epoch_of(organization)
+
+    async def restore(self, hold: Hold, epoch: int) -> None:
         organization = hold.organization
         places = terms.encode_windows(self._keys, organization, hold.windows)
         arguments = (codec.encode_document(hold), places, codec.encode_live(hold), REMEMBER_MS)
-        await self._run_on_hold(scripts.RESTORE, organization, hold.reservation, arguments)
+        key = self._keys.hold(organization, hold.reservation)
+        await self._runner.run(organization, scripts.RESTORE, (key,), arguments, epoch=epoch)
 
     async def sweep(self, organization: str) -> int:
         return await self._runner.sweep(organization)

@@ -45,9 +45,7 @@ class ValkeyKeys:
     async def fence(self, organization: str) -> Fence:
         run_id = await self._connection.run_id()
         raw = await self._connection.call("HGET", self._meta(organization), "fence")
-        text = raw.decode() if raw is not None else ""
-        epoch, _, made_in = text.partition(" ")
-        return Fence(text, int(epoch) if made_in else 0, made_in, run_id)
+        return fence_of(raw.decode() if raw is not None else "", run_id)
 
     async def lower(self, organization: str, seen: Fence) -> bool:
         return bool(await self._set_fence(organization, seen.text, LOWERED))
@@ -150,6 +148,12 @@ class ValkeyKeys:
 
     def _meta(self, organization: str) -> str:
         return self._keys.common(organization)[0]
+
+
+def fence_of(text: str, run_id: str) -> Fence:
+    """A fence from its text, as a server of that run answered it."""
+    epoch, _, made_in = text.partition(" ")
+    return Fence(text, int(epoch) if made_in else 0, made_in, run_id)
 
 
 def _forget_ms(window: WindowRef, term: Term | None) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from quota_service.domain import commands, ratelimit
 from quota_service.domain.commands import Event
-from quota_service.domain.errors import StoreUnavailable
+from quota_service.domain.errors import BufferFull
 from quota_service.domain.reservation import Hold
 from quota_service.domain.terms import Basis, Counters, Terms
 from quota_service.stores.valkey import codec
@@ -64,6 +64,6 @@ def refusal(reply: list[Any]) -> Any:
         case Code.PRICE_REFUSED:
             return commands.PriceRefused(now_ms=now_ms)
         case Code.FULL:
-            raise StoreUnavailable("Too much waits for the ledger, which does not answer; nothing was done.")
+            raise BufferFull("Too much waits for the ledger, which does not answer; nothing was done.")
         case code:
             raise AssertionError(f"a script answered {code!r} where it never does")

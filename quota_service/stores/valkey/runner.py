@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -87,9 +88,9 @@ class Runner:
         fenced = 0
         for _ in range(SWEEPS_MAX):
             known = self._epochs.get(organization, 0) if epoch is None else epoch
-            run_id = self.connection.known_run_id or await self.connection.run_id()
+            run_id = self.connection.known_run_id or await self.connection.run_id(patience_s=patience_s)
             common = (f"{known} {run_id}", self.settings.buffer_bytes_max)
-            reply = await self.connection.run(script, all_keys, (*arguments, *common))
+            reply = await self.connection.run(script, all_keys, (*arguments, *common), patience_s=patience_s)
             self._clock_offset_ms = reply[1] - time.monotonic_ns() // 1_000_000
             if reply[0] == Code.FENCED:
                 fenced += 1
@@ -97,12 +98,20 @@ class Runner:
                     raise StoreUnavailable(
                         "Valkey's keys are being made what the ledger says; nothing was done."
                     )
-                await self.establish(organization)
+                await self._established(organization, patience_s)
             elif reply[0] == Code.SWEEP:
                 await self.sweep(organization)
             else:
                 return reply
         raise StoreUnavailable("Too many holds have expired at once; they are being returned.")
+
+    async def _established(self, organization: str, patience_s: float | None) -> None:
+        """Waits for it, but not beyond the caller's patience; it goes on without him."""
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.establish(organization)
+        except TimeoutError:
+            raise StoreUnavailable("Valkey's keys are being made what the ledger says.") from None
 
     async def sweep(self, organization: str) -> int:
         """Retires a batch of due holds; returns how many."""

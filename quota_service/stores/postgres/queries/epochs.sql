@@ -50,8 +50,10 @@ SELECT organization, epoch, broken, EXISTS (
 FROM store_epochs e;
 
 -- name: epoch
--- One organization's epoch.
-SELECT epoch, broken FROM store_epochs WHERE organization = $1;
+-- One organization's epoch, and whether there is or was the organization.
+SELECT coalesce(e.epoch, 0) AS epoch, coalesce(e.broken, false) AS broken,
+    e.epoch IS NOT NULL OR EXISTS (SELECT FROM organizations o WHERE o.id = named) AS is_known
+FROM (SELECT $1::text AS named) n LEFT JOIN store_epochs e ON e.organization = named;
 
 -- name: lock
 -- Waits until no transaction of the organization's ledger is under way, and keeps others waiting.
