@@ -1,5 +1,6 @@
 """An embedded Valkey: append-only file, no eviction, reachable on the loopback interface with a password."""
 
+import os
 import secrets
 import signal
 from pathlib import Path
@@ -11,6 +12,10 @@ from quota_service.embedded.process import ServerProcess, stop_leftover
 _START_TIMEOUT_S = 30.0  # loading a large append-only file takes a while
 _STOP_TIMEOUT_S = 10.0
 _STOP_SIGNAL = signal.SIGTERM  # what SHUTDOWN does: flush the append-only file, then end
+
+PROGRAM_VARIABLE = "QUOTA_EMBEDDED_VALKEY"
+"""Names another valkey-server, or a redis-server of version 7.0 or newer, to run in place of the package's.
+"""
 
 _CONFIGURATION = """\
 bind {host}
@@ -25,6 +30,16 @@ save ""
 # Evicting a counter would forget money spent.
 maxmemory-policy noeviction
 """
+
+
+def server_program() -> Path:
+    """The program that is run: the package's, unless the environment names another.
+
+    Raises:
+        EmbeddedError: the package is missing, or has no program for this platform.
+    """
+    other = os.environ.get(PROGRAM_VARIABLE)
+    return Path(other) if other else valkey_server()
 
 
 class EmbeddedValkey:
@@ -82,7 +97,7 @@ class EmbeddedValkey:
     async def _start_on(self, port: int) -> None:
         self._write_configuration(port)
         process = self._process = ServerProcess(
-            [str(valkey_server()), str(self._configuration_file)],
+            [str(server_program()), str(self._configuration_file)],
             log=self._directory / "valkey.log",
             cwd=self._directory,
             stop_signal=_STOP_SIGNAL,

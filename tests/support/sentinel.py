@@ -19,9 +19,9 @@ from typing import Any
 import redis.asyncio
 from redis.exceptions import RedisError
 
-from quota_service.embedded.binaries import valkey_server
 from quota_service.embedded.ports import HOST, start_on_free_port
 from quota_service.embedded.process import ServerProcess
+from quota_service.embedded.valkey import server_program
 
 SERVICE = "budgets"
 DOWN_AFTER_MS = 500
@@ -85,7 +85,7 @@ class Server:
         if not self.port:  # later the servers have written into it what they have learned
             file.write_text(self._configuration.format(host=HOST, port=port))
         process = self._process = ServerProcess(
-            [str(valkey_server()), str(file), *self._arguments],
+            [str(server_program()), str(file), *self._arguments],
             log=self._directory / "server.log",
             cwd=self._directory,
             stop_signal=signal.SIGKILL,
