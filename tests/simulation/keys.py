@@ -1,0 +1,351 @@
+"""An organization's keys in the simulated Valkey, and the scripts on them: a `Book` with events and a fence.
+
+Every function here is one script. The rules are the reference's; what is added is what the reference leaves
+to the stores: events for the ledger, the fence, and that what has ended is forgotten after a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from quota_service.application.recovery_ports import Restored
+from quota_service.domain import applying, commands, limit_changes, opening, windows
+from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.domain.book import Book
+from quota_service.domain.commands import Event
+from quota_service.domain.ledger import Entry, EntryType, LimitChange, hold_of_changes, key_of_rollover
+from quota_service.domain.reservation import LIFETIME_MS_MAX, Hold, State, recorded
+from quota_service.domain.terms import Counters
+from quota_service.stores.valkey.codec import Body, EventRecord
+from quota_service.stores.valkey.events import event_of
+
+LOWERED = "-"
+
+Name = tuple[str, str]
+"""A key that may be forgotten: its kind (hold, key, record) and its name."""
+
+_WITH_MARKER = (EntryType.RECORD, EntryType.ADJUST, EntryType.REALLOCATE)
+
+
+@dataclass(slots=True, kw_only=True)
+class Switches:
+    """What a mutant leaves out. `adds_on_rebuild`: amounts are added to what is there, not set."""
+
+    fenced: bool = True
+    adds_on_rebuild: bool = False
+    forgets_keys: bool = False
+
+
+@dataclass(slots=True)
+class Keys:
+    """One organization's keys."""
+
+    book: Book = field(default_factory=Book)
+    fence: str = ""
+    events: dict[str, Event] = field(default_factory=dict)
+    appended: int = 0
+    forget_ms: dict[Name, int] = field(default_factory=dict)
+    epoch: int = 0  # of whoever runs a script
+
+    def copy(self) -> Keys:
+        """As an append-only file or a replica has them: values never change, so dictionaries are enough."""
+        book = self.book
+        return Keys(
+            Book(
+                book.version,
+                dict(book.holds),
+                dict(book.windows),
+                dict(book.reservations),
+                dict(book.extensions),
+                dict(book.records),
+                dict(book.gauges),
+                dict(book.marks),
+            ),
+            self.fence,
+            dict(self.events),
+            self.appended,
+            dict(self.forget_ms),
+            self.epoch,
+        )
+
+    # --- parts of scripts ---
+
+    def begin(self, now_ms: int) -> None:
+        """What is over is forgotten, and what is due is retired."""
+        for name in [name for name, at_ms in self.forget_ms.items() if at_ms <= now_ms]:
+            self._forget(name)
+        due = [hold for hold in self.book.holds.values() if hold.due(now_ms)]
+        if due:
+            self.book.expire(now_ms)
+            for hold in due:
+                self._emit(EntryType.EXPIRE, now_ms, self.book.holds[hold.reservation], final=True)
+
+    def _forget(self, name: Name) -> None:
+        del self.forget_ms[name]
+        kind, what = name
+        book = self.book
+        if kind == "hold":
+            book.holds.pop(what, None)
+            book.marks.pop(what, None)
+            book.extensions = {key: known for key, known in book.extensions.items() if key[0] != what}
+        elif kind == "key":
+            book.reservations.pop(what, None)
+        else:
+            book.records.pop(what, None)
+
+    def _emit(
+        self,
+        type_: EntryType,
+        now_ms: int,
+        hold: Hold,
+        body: Body | None = None,
+        *,
+        charged: Amounts = NOTHING,
+        overrun: Amounts = NOTHING,
+        pico: int = 0,
+        late: bool = False,
+        final: bool = False,
+        carried: Amounts = NOTHING,
+    ) -> Event:
+        self.appended += 1
+        id_ = f"{now_ms}-{self.appended}"
+        record = EventRecord(type_, now_ms, charged, overrun, pico, late, final, self.epoch, carried)
+        event = self.events[id_] = event_of(id_.encode(), record, hold, body or Body())
+        return event
+
+    # --- verbs ---
+
+    def authorize(self, command: commands.Authorize, now_ms: int) -> commands.AuthorizeAnswer:
+        self.begin(now_ms)
+        answer = self.book.authorize(command, now_ms)
+        if not isinstance(answer, commands.Granted) or answer.replayed or command.dry_run:
+            return answer
+        self.forget_ms.pop(("key", answer.hold.idempotency_key), None)
+        return replace(answer, event=self._emit(EntryType.HOLD, now_ms, answer.hold))
+
+    def commit(self, command: commands.Commit, now_ms: int) -> commands.CommitAnswer:
+        self.begin(now_ms)
+        before = self.book.holds.get(command.reservation)
+        answer = self.book.commit(command, now_ms)
+        if not isinstance(answer, commands.Settled) or answer.replayed or before is None:
+            return answer
+        if answer.late:
+            self._keep_settled_late(command, now_ms)
+        body = Body(
+            content_hash=command.content_hash,
+            usage=command.usage,
+            usage_estimated=command.usage_estimated,
+            provider=command.provider,
+            model=command.model,
+        )
+        event = self._emit(
+            EntryType.COMMIT,
+            now_ms,
+            answer.hold,
+            body,
+            charged=answer.settlement.charged,
+            overrun=answer.settlement.overrun,
+            pico=answer.hold.charged_pico - before.charged_pico,
+            late=answer.late,
+            final=not command.keep_open,
+        )
+        return replace(answer, event=event)
+
+    def _keep_settled_late(self, command: commands.Commit, now_ms: int) -> None:
+        """What has ended may be about to be forgotten; it is needed until the ledger has its settlement."""
+        if command.keep_open:
+            self.forget_ms["hold", command.reservation] = now_ms + LIFETIME_MS_MAX
+        else:
+            self.forget_ms.pop(("hold", command.reservation), None)
+
+    def release(self, command: commands.Release, now_ms: int) -> commands.ReleaseAnswer:
+        self.begin(now_ms)
+        answer = self.book.release(command, now_ms)
+        if not isinstance(answer, commands.Settled) or answer.replayed:
+            return answer
+        body = Body(reason=command.reason)
+        return replace(answer, event=self._emit(EntryType.RELEASE, now_ms, answer.hold, body, final=True))
+
+    def extend(self, command: commands.Extend, now_ms: int) -> commands.ExtendAnswer:
+        self.begin(now_ms)
+        before = self.book.holds.get(command.reservation)
+        answer = self.book.extend(command, now_ms)
+        if not isinstance(answer, commands.Granted) or answer.replayed:
+            return answer
+        if not command.request_id and answer.hold == before:
+            return answer
+        body = Body(request_id=command.request_id, content_hash=command.content_hash)
+        return replace(answer, event=self._emit(EntryType.EXTEND, now_ms, answer.hold, body))
+
+    def record(self, command: commands.Record, now_ms: int) -> commands.RecordAnswer:
+        self.begin(now_ms)
+        answer = self.book.record(command, now_ms)
+        if not isinstance(answer, commands.Recorded) or answer.replayed:
+            return answer
+        body = Body(
+            key=command.key,
+            content_hash=command.content_hash,
+            usage=command.usage,
+            occur_ms=command.occur_ms,
+        )
+        hold = recorded(
+            command.hold,
+            charged=command.charged,
+            charged_pico=command.cost_pico,
+            at_ms=now_ms,
+            content_hash=command.content_hash,
+        )
+        event = self._emit(
+            EntryType.RECORD,
+            now_ms,
+            hold,
+            body,
+            charged=command.charged,
+            pico=command.cost_pico,
+            final=True,
+        )
+        return replace(answer, event=event)
+
+    def adjust(self, command: limit_changes.Adjust, now_ms: int) -> limit_changes.AdjustAnswer:
+        self.begin(now_ms)
+        answer = limit_changes.adjust(self.book, command, now_ms)
+        if not isinstance(answer, limit_changes.Changed) or answer.replayed:
+            return answer
+        changes = (LimitChange(command.term.window, added=command.amounts),)
+        body = Body(
+            key=command.key, content_hash=command.content_hash, reason=command.reason, changes=changes
+        )
+        hold = hold_of_changes(command.basis.organization, changes)
+        return replace(answer, event=self._emit(EntryType.ADJUST, now_ms, hold, body))
+
+    def open(self, command: opening.Open, now_ms: int) -> opening.OpenAnswer:
+        self.begin(now_ms)
+        before = windows.get(self.book.windows, command.term.window)
+        answer = opening.opened(self.book, command, now_ms)
+        if not isinstance(answer, opening.Opened) or answer.replayed:
+            return answer
+        beginning = command.beginning
+        if isinstance(beginning, opening.FromLedger):
+            return answer
+        carried = answer.counters.added.minus(before.added)
+        if carried == NOTHING or (isinstance(beginning, opening.Carried) and beginning.in_ledger):
+            return answer
+        key = key_of_rollover(command.term.window)
+        hold = hold_of_changes(command.basis.organization, (LimitChange(command.term.window),))
+        body = Body(key=key, content_hash=key)
+        return replace(answer, event=self._emit(EntryType.ROLLOVER, now_ms, hold, body, carried=carried))
+
+    def inspect(self, command: commands.Inspect, now_ms: int) -> commands.InspectAnswer:
+        self.begin(now_ms)
+        return self.book.inspect(command, now_ms)
+
+    def get(self, reservation: str, now_ms: int) -> Hold | None:
+        self.begin(now_ms)
+        return self.book.holds.get(reservation)
+
+    def restore(self, hold: Hold, keep_ms: int, now_ms: int) -> None:
+        if hold.reservation not in self.book.holds:
+            self.book.holds[hold.reservation] = hold
+            self.forget_ms["hold", hold.reservation] = now_ms + keep_ms
+
+    def sweep(self, now_ms: int) -> int:
+        due = sum(hold.due(now_ms) for hold in self.book.holds.values())
+        self.begin(now_ms)
+        return due
+
+    def publish(self, version: int) -> None:
+        self.book.version = max(self.book.version, version)
+
+    def apply(self, entry: Entry, keep_ms: int, now_ms: int) -> None:
+        answer = applying.apply(self.book, entry, now_ms)
+        if answer.replayed:
+            return
+        if not entry.hold.reservation:
+            self.forget_ms["record", entry.key] = now_ms + keep_ms
+        elif entry.hold.state is not State.HELD:
+            self.forget_ms["hold", entry.hold.reservation] = now_ms + keep_ms
+
+    # --- events ---
+
+    def older_than(self, age_ms: int, count: int, now_ms: int) -> Sequence[Event]:
+        newest_ms = now_ms - age_ms
+        found = [event for id_, event in self.events.items() if int(id_.partition("-")[0]) <= newest_ms]
+        return found[:count]
+
+    def acknowledge(self, events: Iterable[Event], remember_ms: int, now_ms: int) -> None:
+        for event in events:
+            self.events.pop(event.id, None)
+            for name in _forgettable(event.entry):
+                if self._is_there(name):
+                    self.forget_ms[name] = now_ms + remember_ms
+
+    def _is_there(self, name: Name) -> bool:
+        kind, what = name
+        book = self.book
+        known: Any = {"hold": book.holds, "key": book.reservations, "record": book.records}[kind]
+        return what in known
+
+    # --- commands that stand alone: whoever makes the keys anew sends them ---
+
+    def lower(self, expected: str) -> bool:
+        return self._replace_fence(expected, LOWERED)
+
+    def raise_fence(self, fence: str, version: int) -> bool:
+        if not self._replace_fence(LOWERED, fence):
+            return False
+        self.book.version = version
+        return True
+
+    def _replace_fence(self, expected: str, fence: str) -> bool:
+        if self.fence != expected:
+            return False
+        self.fence = fence
+        return True
+
+    def clear(self) -> None:
+        live = [hold for hold in self.book.holds.values() if hold.state is State.HELD]
+        for hold in live:
+            for window in hold.windows:
+                self.book.windows.pop(windows.key_of(window), None)
+            self.book.holds.pop(hold.reservation)
+            self.book.marks.pop(hold.reservation, None)
+            self.forget_ms.pop(("hold", hold.reservation), None)
+
+    def put_holds(self, holds: Iterable[Hold]) -> None:
+        for hold in holds:
+            self.book.holds[hold.reservation] = hold
+            if hold.idempotency_key:
+                self.book.reservations[hold.idempotency_key] = hold.reservation
+                self.forget_ms.pop(("key", hold.idempotency_key), None)
+
+    def put_windows(self, restored: Iterable[Restored], *, adds: bool) -> None:
+        for window, counters, _ in restored:
+            key = windows.key_of(window)
+            if counters == Counters() and not adds:
+                self.book.windows.pop(key, None)
+            else:
+                self.book.windows[key] = _sum(self.book.windows.get(key), counters) if adds else counters
+
+
+def _sum(before: Counters | None, more: Counters) -> Counters:
+    if before is None:
+        return more
+    return more._replace(
+        spent=before.spent.plus(more.spent), held=before.held.plus(more.held), holds=before.holds + more.holds
+    )
+
+
+def _forgettable(entry: Entry) -> tuple[Name, ...]:
+    if entry.type in _WITH_MARKER:
+        return (("record", entry.key),)
+    if not entry.final:
+        return ()
+    hold = ("hold", entry.hold.reservation)
+    if entry.late or not entry.hold.idempotency_key:
+        return (hold,)
+    return hold, ("key", entry.hold.idempotency_key)
+
+
+Script = Callable[[Keys, int], Any]

@@ -1,0 +1,306 @@
+"""The simulated Valkey, and the application's ports on it as one replica has them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from quota_service.application.ports import Page
+from quota_service.application.recovery_ports import Fence, Restored
+from quota_service.domain import commands, limit_changes
+from quota_service.domain.commands import Event
+from quota_service.domain.errors import StoreUnavailable
+from quota_service.domain.ledger import Entry, EntryType
+from quota_service.domain.opening import Open, OpenAnswer
+from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.terms import Term
+from tests.simulation.keys import Keys, Switches
+from tests.simulation.network import Link, Server, World
+
+T = TypeVar("T")
+
+FENCES_MAX = 3
+_ONLY_ANEW = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
+
+
+class _Fenced:
+    def __repr__(self) -> str:
+        return "FENCED"
+
+
+_FENCED = _Fenced()
+
+
+class SimulatedValkey(Server):
+    """Holds an organization's keys; can forget them, or go back to what they were at some time."""
+
+    def __init__(self, world: World, switches: Switches) -> None:
+        super().__init__("valkey")
+        self.keys = Keys()
+        self.switches = switches
+        self._world = world
+        self._copies: list[Keys] = []
+        self.watch: Callable[[Keys, Any, Any], None] = lambda keys, command, answer: None
+
+    def run(self, fence: str, script: Callable[[Keys, int], T]) -> T | _Fenced:
+        """Runs a script, all of it or, where the fence is another, nothing."""
+        if self.switches.fenced and self.keys.fence != fence:
+            return _FENCED
+        self.keys.epoch = int(fence.partition(" ")[0])
+        if self.switches.forgets_keys:
+            self.keys.book.reservations.clear()
+            self.keys.book.records.clear()
+        return script(self.keys, self._world.now_ms())
+
+    def keep_copy(self) -> None:
+        """What a lagging replica has from now on, or a file that somebody keeps."""
+        self._copies.append(self.keys.copy())
+
+    def restart(self, copy: str) -> None:
+        """Another run, on the `same` data, on an `older` copy of it, or on `none`."""
+        self.starts += 1
+        if copy == "same":
+            return
+        self._world.losses_ms.append(self._world.now_ms())
+        older = self._copies[self._world.dice.randrange(len(self._copies))] if self._copies else Keys()
+        self.keys = older.copy() if copy == "older" else Keys()
+
+
+class Runner:
+    """As the product's: runs a script behind the fence; where that is another, has the keys established."""
+
+    def __init__(self, link: Link, server: SimulatedValkey, remember_ms: int, skew_ms: int) -> None:
+        self.link = link
+        self.server = server
+        self.remember_ms = remember_ms
+        self.epochs: dict[str, int] = {}
+        self.establish: Callable[[str], Awaitable[object]] = _nobody
+        self._skew_ms = skew_ms
+
+    def now_ms(self) -> int:
+        """The store's clock once it was heard, the replica's own until then."""
+        return self.link.world.now_ms() + self._skew_ms
+
+    async def run(
+        self,
+        organization: str,
+        what: str,
+        script: Callable[[Keys, int], T],
+        *,
+        epoch: int | None = None,
+        patience_s: float | None = None,
+    ) -> T:
+        for _ in range(FENCES_MAX):
+            known = self.epochs.get(organization, 0) if epoch is None else epoch
+            fence = f"{known} {await self.link.connected()}"
+            answer = await self.link.call(what, lambda fence=fence: self.server.run(fence, script))  # type: ignore[misc]
+            self._skew_ms = 0
+            if not isinstance(answer, _Fenced):
+                return answer
+            if epoch is not None:
+                break
+            await self._established(organization, patience_s)
+        raise StoreUnavailable("The keys are being made what the ledger says; nothing was done.")
+
+    async def _established(self, organization: str, patience_s: float | None) -> None:
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.establish(organization)
+        except TimeoutError:
+            raise StoreUnavailable("The keys are being made what the ledger says.") from None
+
+
+async def _nobody(organization: str) -> None:
+    raise StoreUnavailable(f"Nobody establishes the keys of {organization}.")
+
+
+class Holds:
+    """Implements `HoldStore`, `WindowStore` and `LimitStore`."""
+
+    def __init__(self, runner: Runner, patience_s: float) -> None:
+        self._runner = runner
+        self._patience_s = patience_s
+
+    def now_ms(self) -> int:
+        return self._runner.now_ms()
+
+    def epoch_of(self, organization: str) -> int:
+        return self._runner.epochs.get(organization, 0)
+
+    async def authorize(self, command: commands.Authorize) -> commands.AuthorizeAnswer:
+        return await self._decide(
+            command.basis.organization, command, lambda keys, now: keys.authorize(command, now)
+        )
+
+    async def commit(self, command: commands.Commit) -> commands.CommitAnswer:
+        return await self._decide(command.organization, command, lambda keys, now: keys.commit(command, now))
+
+    async def release(self, command: commands.Release) -> commands.ReleaseAnswer:
+        return await self._decide(command.organization, command, lambda keys, now: keys.release(command, now))
+
+    async def extend(self, command: commands.Extend) -> commands.ExtendAnswer:
+        return await self._decide(
+            command.basis.organization, command, lambda keys, now: keys.extend(command, now)
+        )
+
+    async def record(self, command: commands.Record) -> commands.RecordAnswer:
+        return await self._decide(
+            command.basis.organization, command, lambda keys, now: keys.record(command, now)
+        )
+
+    async def adjust(self, command: limit_changes.Adjust) -> limit_changes.AdjustAnswer:
+        return await self._decide(
+            command.basis.organization, command, lambda keys, now: keys.adjust(command, now)
+        )
+
+    async def open(self, command: Open) -> OpenAnswer:
+        return await self._decide(
+            command.basis.organization, command, lambda keys, now: keys.open(command, now)
+        )
+
+    async def inspect(self, command: commands.Inspect) -> commands.InspectAnswer:
+        return await self._decide(
+            command.basis.organization, command, lambda keys, now: keys.inspect(command, now)
+        )
+
+    async def _decide(self, organization: str, command: Any, script: Callable[[Keys, int], T]) -> T:
+        def watched(keys: Keys, now_ms: int) -> T:
+            answer = script(keys, now_ms)
+            self._runner.server.watch(keys, command, answer)
+            return answer
+
+        return await self._runner.run(organization, _what(command), watched, patience_s=self._patience_s)
+
+    async def get(self, organization: str, reservation: str) -> Hold | None:
+        def script(keys: Keys, now_ms: int) -> Hold | None:
+            return keys.get(reservation, now_ms)
+
+        return await self._runner.run(organization, "get", script, patience_s=self._patience_s)
+
+    async def live(self, organization: str, after: str, count: int) -> Page[Hold]:
+        raise AssertionError("nobody lists holds in a simulation")
+
+    async def reallocate(self, command: limit_changes.Reallocate) -> limit_changes.ReallocateAnswer:
+        raise AssertionError("nobody reallocates in a simulation")
+
+    async def claim(self, organization: str, key: str, content_hash: str) -> bool:
+        raise AssertionError("no change lasts in a simulation")
+
+    async def restore(self, hold: Hold, epoch: int) -> None:
+        keep_ms = self._runner.remember_ms
+        await self._runner.run(
+            hold.organization,
+            "restore",
+            lambda keys, now: keys.restore(hold, keep_ms, now),
+            epoch=epoch,
+            patience_s=self._patience_s,
+        )
+
+    async def sweep(self, organization: str) -> int:
+        def script(keys: Keys, now_ms: int) -> int:
+            return keys.sweep(now_ms)
+
+        return await self._runner.run(organization, "sweep", script)
+
+    async def publish_version(self, organization: str, version: int) -> None:
+        await self._runner.run(organization, "publish", lambda keys, now: keys.publish(version))
+
+
+class Events:
+    """Implements `EventLog`."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    async def older_than(self, organization: str, age_ms: int, count: int) -> Sequence[Event]:
+        def script(keys: Keys, now_ms: int) -> Sequence[Event]:
+            return keys.older_than(age_ms, count, now_ms)
+
+        return await self._runner.run(organization, "left behind", script)
+
+    async def acknowledge(self, organization: str, events: Sequence[Event]) -> None:
+        remember_ms = self._runner.remember_ms
+        await self._runner.run(
+            organization,
+            f"acknowledge {[event.entry.key for event in events]}",
+            lambda keys, now: keys.acknowledge(events, remember_ms, now),
+        )
+
+
+class KeyStore:
+    """Implements the recovery's port of that name."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._link = runner.link
+        self._server = runner.server
+
+    def now_ms(self) -> int:
+        return self._runner.now_ms()
+
+    def known_epoch(self, organization: str) -> int:
+        return self._runner.epochs.get(organization, 0)
+
+    def adopt(self, organization: str, epoch: int) -> None:
+        self._runner.epochs[organization] = epoch
+
+    async def fence(self, organization: str) -> Fence:
+        await self._link.connected()
+        text = await self._link.call("fence", lambda: self._server.keys.fence)
+        epoch, _, made_in = text.partition(" ")
+        return Fence(text, int(epoch) if made_in else 0, made_in, self._link.run_id)
+
+    async def lower(self, organization: str, seen: Fence) -> bool:
+        return await self._link.call("lower the fence", lambda: self._server.keys.lower(seen.text))
+
+    async def waiting(self, organization: str, count: int) -> Sequence[Event]:
+        return await self._link.call("waiting", lambda: list(self._server.keys.events.values())[:count])
+
+    async def drop(self, organization: str, events: Sequence[Event]) -> None:
+        def drop() -> None:
+            for event in events:
+                self._server.keys.events.pop(event.id, None)
+
+        await self._link.call("drop events", drop)
+
+    async def clear(self, organization: str) -> None:
+        await self._link.call("clear", lambda: self._server.keys.clear())
+
+    async def put_holds(
+        self, organization: str, holds: Sequence[Hold], term_of: Callable[[WindowRef], Term | None]
+    ) -> None:
+        await self._link.call("put holds", lambda: self._server.keys.put_holds(holds))
+
+    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> None:
+        set_, adds = tuple(windows), self._server.switches.adds_on_rebuild
+        await self._link.call("put windows", lambda: self._server.keys.put_windows(set_, adds=adds))
+
+    async def raise_fence(self, organization: str, epoch: int, run_id: str, version: int) -> bool:
+        fence = f"{epoch} {run_id}"
+        return await self._link.call(
+            f"raise the fence {fence}", lambda: self._server.keys.raise_fence(fence, version)
+        )
+
+    async def apply(self, entry: Entry) -> bool:
+        if entry.type in _ONLY_ANEW:
+            return False
+        keep_ms = self._runner.remember_ms
+        await self._runner.run(
+            entry.hold.organization,
+            f"apply {entry.key}",
+            lambda keys, now: keys.apply(entry, keep_ms, now),
+        )
+        return True
+
+
+def _what(command: Any) -> str:
+    match command:
+        case commands.Authorize():
+            return f"authorize {command.alternatives[0].hold.idempotency_key}"
+        case commands.Commit() | commands.Release() | commands.Extend():
+            return f"{type(command).__name__.lower()} {command.reservation[-4:]}"
+        case commands.Record() | limit_changes.Adjust():
+            return command.key
+        case _:
+            return type(command).__name__.lower()
