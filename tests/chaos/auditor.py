@@ -5,6 +5,7 @@ Pure: a journal and the evidence in, findings out. It shares no rule with the se
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -70,12 +71,14 @@ def _settlements(journal: Journal, evidence: Evidence, verdict: Verdict) -> None
         if entry.type == "COMMIT":
             charged[entry.reservation] = charged[entry.reservation].plus(entry.charged)
             finals[entry.reservation] += entry.final
-    newest = _newest(journal.settled)
-    for name, settled in newest.items():
-        _settlement(journal, settled, charged.get(id_of(name), NOTHING), finals[id_of(name)], verdict)
+    lost = _lost_parts(journal)
+    for name, settled in _newest(journal.settled).items():
+        found = charged.get(id_of(name), NOTHING)
+        _settlement(journal, settled, found, finals[id_of(name)], lost.get(name, 0), verdict)
     asked = {id_of(name): totals for name, totals in journal.totals_asked.items()}
+    forgotten = {id_of(name) for name in lost}
     for reservation, amount in charged.items():
-        if amount not in asked.get(reservation, set()):
+        if amount not in asked.get(reservation, set()) and reservation not in forgotten:
             verdict.counts["charged otherwise than asked"] += 1
             verdict.found("G3", f"{reservation} was charged {amount}, asked were {asked.get(reservation)}")
 
@@ -85,28 +88,44 @@ def _newest(settled: Iterable[Settled]) -> dict[str, Settled]:
     newest: dict[str, Settled] = {}
     for each in settled:
         known = newest.get(each.reservation)
-        if known is None or (each.final, each.total, each.in_ledger) >= (
-            known.final,
-            known.total,
-            known.in_ledger,
-        ):
+        if known is None or _weight(each) >= _weight(known):
             newest[each.reservation] = each
     return newest
 
 
-def _settlement(journal: Journal, settled: Settled, charged: Spent, finals: int, verdict: Verdict) -> None:
+def _weight(settled: Settled) -> tuple[bool, Spent, bool]:
+    return settled.final, settled.total, settled.in_ledger
+
+
+def _lost_parts(journal: Journal) -> dict[str, int]:
+    """Micro-USD that parts which were answered BUFFERED may have taken with them when Valkey lost its data:
+    a later Commit charges only what came after them.
+    """
+    lost: dict[str, int] = {}
+    for each in journal.settled:
+        if not each.final and not each.in_ledger and journal.lost_between(each.at_s, math.inf):
+            lost[each.reservation] = max(lost.get(each.reservation, 0), each.total.cost)
+    return lost
+
+
+def _settlement(
+    journal: Journal, settled: Settled, charged: Spent, finals: int, lost_parts: int, verdict: Verdict
+) -> None:
     durable = "LEDGER" if settled.in_ledger else "BUFFERED"
     verdict.counts[f"commits answered {durable}"] += 1
     if settled.told != settled.total:
         verdict.found("G3", f"{settled.reservation}: told {settled.told}, its usage costs {settled.total}")
     # What came after a part that was answered may be in the ledger too, though nobody was told.
     whole = charged == settled.total and finals == 1 if settled.final else charged.cost >= settled.total.cost
+    missing = settled.total.cost - charged.cost
     if whole:
         verdict.counts[f"commits {durable} found in the ledger"] += 1
-    elif not settled.in_ledger and journal.lost_between(settled.at_s, settled.at_s + 1e9):
+    elif not settled.in_ledger and journal.lost_between(settled.at_s, math.inf):
         verdict.counts["commits BUFFERED that Valkey lost"] += 1
+    elif 0 < missing <= lost_parts and finals == settled.final:
+        verdict.counts["commits LEDGER after a part that was BUFFERED, which Valkey lost"] += 1
     else:
-        verdict.counts["commits lost" if charged.cost < settled.total.cost else "commits doubled"] += 1
+        verdict.counts["commits lost" if missing > 0 else "commits doubled"] += 1
         verdict.found(
             "G3",
             f"{settled.reservation} was answered {durable} with {settled.total}"
@@ -124,7 +143,7 @@ def _records(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
         verdict.counts[f"records answered {durable}"] += 1
         if charged == each.charged:
             verdict.counts[f"records {durable} found in the ledger"] += 1
-        elif charged is None and not each.in_ledger and journal.lost_between(each.at_s, each.at_s + 1e9):
+        elif charged is None and not each.in_ledger and journal.lost_between(each.at_s, math.inf):
             verdict.counts["records BUFFERED that Valkey lost"] += 1
         else:
             verdict.counts["records lost"] += 1
@@ -183,7 +202,7 @@ def _ends(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
             verdict.found("G6", f"{reservation} never ended: {types}")
     for released in journal.released:
         known = of_reservation.get(id_of(released.reservation))
-        if not known and not journal.lost_between(released.at_s, released.at_s + 1e9):
+        if not known and not journal.lost_between(released.at_s, math.inf):
             verdict.found("G5", f"{released.reservation} was released, and the ledger has nothing of it")
 
 

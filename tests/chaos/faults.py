@@ -18,6 +18,7 @@ from tests.chaos.world import World
 from tests.support.proxy import Mode
 
 DELAY_S = (0.01, 0.15)
+PATIENCE_S, POLL_S = 2.0, 0.05
 COPY_AGE_S = (0.3, 3.0)
 """How old the copy is that Valkey is put back to."""
 
@@ -146,9 +147,20 @@ async def _on_the_way(scope: Scope, place: str, mode: Mode) -> None:
     routes = scope.world.routes(place)
     if place == "clients" or scope.random.random() < 0.5:
         routes = [scope.random.choice(routes)]
+    lost_before = await scope.world.proxies.lost()
     await scope.world.switch(routes, mode, delay_s=scope.random.uniform(*DELAY_S))
     await asyncio.sleep(scope.lasts_s)
+    if mode is Mode.SWALLOW:
+        await _until_lost(scope, lost_before + 1)
     await scope.world.switch(routes, Mode.PASS)
+
+
+async def _until_lost(scope: Scope, replies: int) -> None:
+    """Goes on until some reply has been swallowed, if anybody gets one."""
+    for _ in range(round(PATIENCE_S / POLL_S)):
+        if await scope.world.proxies.lost() >= replies:
+            return
+        await asyncio.sleep(POLL_S)
 
 
 def _lost(scope: Scope, fault: str, since_s: float, began_s: float) -> None:

@@ -136,6 +136,15 @@ def test_a_part_that_was_answered_is_not_forgotten_when_no_end_followed() -> Non
     assert "G3" in guarantees(audit(journal(part), evidence(HOLD, EXPIRE), RULES))
 
 
+def test_an_end_answered_ledger_misses_at_most_the_parts_that_were_buffered_and_lost() -> None:
+    part = replace(SETTLED, total=Spent(40, 20, 1), told=Spent(40, 20, 1), final=False, in_ledger=False)
+    book = journal(part, SETTLED, loss(30.0))
+    rest = replace(COMMIT, charged=Spent(20, 10, 0))
+    assert audit(book, evidence(HOLD, rest), RULES).findings == []
+    assert "G3" in guarantees(audit(book, evidence(HOLD, replace(rest, charged=Spent(19, 10, 0))), RULES))
+    assert "G3" in guarantees(audit(journal(part, SETTLED), evidence(HOLD, rest), RULES))
+
+
 def test_a_record_that_is_missing_or_that_nobody_asked_for_is_found() -> None:
     book = journal()
     book.records_asked["k"] = USED

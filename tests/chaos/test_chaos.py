@@ -16,12 +16,12 @@ SEED = int(os.environ.get("CHAOS_SEED", "4"))
 
 @pytest.mark.timeout(170)
 async def test_every_kind_of_fault_under_load_breaks_no_guarantee() -> None:
-    plan = Plan(seed=SEED, seconds=None, replicas=2, workers=8)
+    plan = Plan(seed=SEED, seconds=None, replicas=2, workers=16)
     lines: list[str] = []
     result = await run(plan, lines.append)
     text = "\n".join(lines) + report.table(result)
     assert not result.verdict.findings, text
-    assert result.injected == Counter(FAULTS), text
+    assert result.injected == Counter(FAULTS.keys()), text
     assert len(result.journal.losses) >= len(LOSING_DATA), text
     assert result.verdict.counts["commits LEDGER found in the ledger"] > 0, text
     assert result.lost_replies > 0, text

@@ -7,32 +7,26 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from google.protobuf.message import Message
-
 from quota.client import Connection
 from quota.v1 import quota_pb2, types_pb2
 from tests.chaos.calls import Answer, Caller
-from tests.chaos.essence import essence, spent
+from tests.chaos.client import Client
+from tests.chaos.essence import spent
 from tests.chaos.journal import (
     Granted,
     Journal,
     LimitChange,
     MoneyChanged,
     Recorded,
-    Refused,
     Released,
     Settled,
-    Unlike,
 )
 from tests.chaos.requests import SHORT_TTL_S, TTL_S, Source, Work, duration
 from tests.chaos.scene import charge_of
 
 AUTHORIZE_S = 2.0
-SETTLE_S = 7.0  # an answer may wait 5 s for the ledger
 AUTHORIZE_ATTEMPTS_MAX = 8
-REPEATED_PERCENT = 15
 LANE_PERCENT = 30
-CLOSE_TO_EXPIRY_S = 0.25
 
 
 class Worker:
@@ -41,7 +35,7 @@ class Worker:
     def __init__(
         self, caller: Caller, journal: Journal, source: Source, random: Random, pause_s: float
     ) -> None:
-        self._caller = caller
+        self._client = Client(caller, journal, random)
         self._journal = journal
         self._source = source
         self._random = random
@@ -96,7 +90,9 @@ class Worker:
         request = quota_pb2.ExtendRequest(name=granted.reservation, request_id=self._source.key())
         request.ttl.CopyFrom(duration(TTL_S[1]))
         request.additional_output_tokens = self._random.choice((0, 100))
-        answer = await self._asked("Extend", request.request_id, lambda c: c.quota.Extend, request, granted)
+        answer = await self._client.ask(
+            "Extend", request.request_id, lambda c: c.quota.Extend, request, granted
+        )
         await self._model()
         extended = answer is not None and answer.message is not None
         expire_s = _seconds(answer.message.reservation.expire_time) if extended else granted.expire_s  # type: ignore[union-attr]
@@ -122,7 +118,7 @@ class Worker:
     async def _records(self, work: Work) -> None:
         charged = charge_of(work.model, work.input_tokens, work.used_tokens)
         self._journal.records_asked[work.key] = charged
-        answer = await self._asked("Record", work.key, lambda c: c.quota.Record, work.record())
+        answer = await self._client.ask("Record", work.key, lambda c: c.quota.Record, work.record())
         if answer is not None and answer.message is not None:
             in_ledger = answer.message.durability == types_pb2.DURABILITY_LEDGER
             self._count("Record", in_ledger)
@@ -145,7 +141,9 @@ class Worker:
     ) -> None:
         key = request.request_id
         self._journal.changes_asked[key] = changes
-        answer = await self._asked(verb, key, method, request, expected=("HEADROOM_MISSING", "FIELD_INVALID"))
+        answer = await self._client.ask(
+            verb, key, method, request, expected=("HEADROOM_MISSING", "FIELD_INVALID")
+        )
         if answer is not None and answer.message is not None:
             self._journal.answers[verb, "OK"] += 1
             self._journal.tell(MoneyChanged(key=key, changes=changes, at_s=answer.at_s))
@@ -153,7 +151,7 @@ class Worker:
     async def _authorized(self, work: Work, ttl_s: float | None = None) -> Granted | None:
         request = work.authorize(ttl_s or self._random.uniform(*TTL_S))
         attempts = self._random.randint(1, AUTHORIZE_ATTEMPTS_MAX)
-        answer = await self._caller.ask(
+        answer = await self._client.caller.ask(
             "Authorize",
             work.key,
             lambda c: c.quota.Authorize,
@@ -166,7 +164,7 @@ class Worker:
         if answer.error is not None:
             # Granted by an attempt whose answer was lost, and over before the next one.
             if answer.error.reason != "RESERVATION_ENDED":
-                self._refused("Authorize", work.key, answer)
+                self._client.refused("Authorize", work.key, answer)
             return None
         return await self._told(work, request, answer)
 
@@ -187,7 +185,7 @@ class Worker:
         )
         self._journal.tell(granted)
         if granted.expire_s > answer.at_s + AUTHORIZE_S:
-            await self._again(
+            await self._client.again(
                 "Authorize", work.key, lambda c: c.quota.Authorize, request, answer, excusable=True
             )
         return granted
@@ -205,7 +203,9 @@ class Worker:
         request = work.commit(granted.reservation, output_tokens, keep_open=keep_open, complete=complete)
         total = charge_of(work.model, work.input_tokens, output_tokens)
         self._journal.totals_asked[granted.reservation].add(total)
-        answer = await self._asked("Commit", granted.reservation, lambda c: c.quota.Commit, request, granted)
+        answer = await self._client.ask(
+            "Commit", granted.reservation, lambda c: c.quota.Commit, request, granted
+        )
         if answer is None or answer.message is None:
             return
         message: quota_pb2.CommitResponse = answer.message
@@ -225,7 +225,7 @@ class Worker:
 
     async def _release(self, granted: Granted) -> None:
         request = quota_pb2.ReleaseRequest(name=granted.reservation, reason="chaos")
-        answer = await self._asked(
+        answer = await self._client.ask(
             "Release", granted.reservation, lambda c: c.quota.Release, request, granted
         )
         if answer is not None and answer.message is not None:
@@ -233,86 +233,12 @@ class Worker:
             self._journal.answers["Release", state] += 1
             self._journal.tell(Released(reservation=granted.reservation, at_s=answer.at_s))
 
-    async def _asked(
-        self,
-        verb: str,
-        key: str,
-        method: Callable[[Connection], Any],
-        request: Message,
-        granted: Granted | None = None,
-        expected: tuple[str, ...] = (),
-    ) -> Answer | None:
-        """The answer; an error that is none of those expected is written down. Some ask twice."""
-        answer = await self._caller.ask(verb, key, method, request, timeout_s=SETTLE_S)
-        if answer is None:
-            return None
-        if answer.error is not None:
-            over = granted is not None and answer.at_s > granted.expire_s - CLOSE_TO_EXPIRY_S
-            fits = answer.error.reason in expected or (over and answer.error.reason == "RESERVATION_ENDED")
-            if not fits:
-                self._refused(verb, key, answer, granted)
-            return answer
-        safe = getattr(answer.message, "durability", 0) == types_pb2.DURABILITY_LEDGER
-        await self._again(verb, key, method, request, answer, excusable=not safe)
-        return answer
-
-    async def _again(
-        self,
-        verb: str,
-        key: str,
-        method: Callable[[Connection], Any],
-        request: Message,
-        first: Answer,
-        *,
-        excusable: bool,
-    ) -> None:
-        """Some clients never saw the answer: they ask the same again, of any server."""
-        if self._random.randrange(100) >= REPEATED_PERCENT:
-            return
-        again = await self._caller.ask(verb, key, method, request, timeout_s=SETTLE_S, attempts=20)
-        if again is None or (again.error is not None and again.error.reason == "RESERVATION_ENDED"):
-            return  # nobody answered in time, or the hold is over by now
-        self._journal.repeats[verb] += 1
-        was = essence(request, first.message)
-        is_ = again.error_text or essence(request, again.message)
-        if was != is_:
-            self._journal.tell(
-                Unlike(
-                    verb=verb,
-                    key=key,
-                    first=was,
-                    again=is_,
-                    excusable=excusable,
-                    outage=_is_degraded(first) != _is_degraded(again),
-                    from_s=first.asked_s,
-                    at_s=again.at_s,
-                )
-            )
-
-    def _refused(self, verb: str, key: str, answer: Answer, granted: Granted | None = None) -> None:
-        assert answer.error is not None
-        forgotten = ("RESERVATION_NOT_FOUND", "RESERVATION_ENDED")
-        self._journal.tell(
-            Refused(
-                verb=verb,
-                key=key,
-                error=answer.error_text,
-                excusable=granted is not None and answer.error.reason in forgotten,
-                from_s=granted.asked_s if granted is not None else answer.asked_s,
-                at_s=answer.at_s,
-            )
-        )
-
     def _count(self, verb: str, in_ledger: bool, late: bool = False) -> None:
         self._journal.answers[verb, ("LEDGER" if in_ledger else "BUFFERED") + " late" * late] += 1
 
     async def _model(self) -> None:
         """The model takes its time."""
         await asyncio.sleep(self._random.uniform(0.0, 0.3))
-
-
-def _is_degraded(answer: Answer) -> bool:
-    return isinstance(answer.message, quota_pb2.AuthorizeResponse) and answer.message.reservation.degraded
 
 
 def _seconds(timestamp: Any) -> float:
