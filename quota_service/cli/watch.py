@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -25,13 +26,44 @@ if TYPE_CHECKING:
 Statuses = Sequence[types_pb2.BudgetStatus]
 Show = Callable[[Statuses], None]
 
+INTERRUPTIONS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""How streams end that may begin again. Proxies, and servers of other makes, say CANCELLED."""
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 2.0
+
 
 async def watch(session: Session, name: str, each_value: str) -> None:
-    """Shows where the budget stands, again after every change, until it is interrupted. Raises ApiError."""
+    """Shows where the budget stands, again after every change, until it is interrupted.
+
+    Raises ApiError where the server refuses, or was never reached.
+    """
     zones = {} if options.current().json else await fetch_zones(session)
     with _shown(zones) as show:
-        async for statuses in _changes(session, name, each_value):
+        async for statuses in _lasting(lambda: _changes(session, name, each_value)):
             show(statuses)
+
+
+async def _lasting(begin: Callable[[], AsyncIterator[Statuses]]) -> AsyncIterator[Statuses]:
+    """One stream after the other: each ends with its server or the age of its connection. What has not
+    changed in between is not told again.
+    """
+    told, pause_s, last = False, FIRST_PAUSE_S, None
+    while True:
+        try:
+            async for statuses in begin():
+                pause_s = FIRST_PAUSE_S
+                if last is None or list(statuses) != last:
+                    last = list(statuses)
+                    yield statuses
+        except ApiError as error:
+            if last is None or error.code not in INTERRUPTIONS:
+                raise
+        if not told:
+            click.echo("the connection was lost: watching goes on when the server answers again", err=True)
+            told = True
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 async def _changes(session: Session, name: str, each_value: str) -> AsyncIterator[Statuses]:

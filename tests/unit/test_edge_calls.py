@@ -152,6 +152,23 @@ async def test_calls_beyond_the_bound_are_shed_and_the_others_finish() -> None:
         await stub.GetReservation(REQUEST)
 
 
+async def test_never_more_calls_are_under_way_than_the_bound() -> None:
+    under_way, peak = 0, 0
+
+    async def counted() -> quota_pb2.Reservation:
+        nonlocal under_way, peak
+        under_way += 1
+        peak = max(peak, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return quota_pb2.Reservation()
+
+    async with served(counted, CallSettings(in_flight_max=5)) as (stub, _):
+        found = await asyncio.gather(*(_done(stub) for _ in range(100)), return_exceptions=True)
+    assert peak == 5
+    assert 0 < sum(isinstance(each, grpc.aio.AioRpcError) for each in found) < 100
+
+
 async def _done(stub: QuotaServiceAsyncStub) -> None:
     await stub.GetReservation(REQUEST)
 

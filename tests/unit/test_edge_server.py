@@ -13,7 +13,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from quota.v1 import quota_pb2
 from quota.v1.quota_pb2_grpc import QuotaServiceStub
+from quota_service.application.tracking import Tracked
+from quota_service.edge import lanes
 from quota_service.edge.server import NOT_SERVING, SERVING, Server, ServerSettings, Services, build_server
+from tests.support.refusals import answer, refusal
 from tests.unit.test_edge_calls import REQUEST, Behaviour, Servicer, answered
 
 
@@ -26,6 +29,7 @@ def a_server(behaviour: Behaviour = answered, settings: ServerSettings | None = 
         catalog=servicer,
         reports=servicer,
         alerts=servicer,
+        operations=servicer,
     )
     server = build_server(services, settings)
     return server, server.listen("127.0.0.1:0")
@@ -77,6 +81,57 @@ async def test_calls_under_way_finish_and_newcomers_are_told_to_go_elsewhere() -
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await stub.GetReservation(REQUEST, timeout=1)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_of_a_flood_that_meets_the_stop_no_call_is_told_that_it_was_cancelled() -> None:
+    async def slow() -> quota_pb2.Reservation:
+        await asyncio.sleep(0.02)
+        return quota_pb2.Reservation(name="done")
+
+    server, port = a_server(slow)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        flood = [asyncio.ensure_future(code_of(channel)) for _ in range(300)]
+        await asyncio.sleep(0.03)
+        await server.shutdown(drain_s=0, grace_s=5)
+        codes = set(await asyncio.gather(*flood))
+    assert grpc.StatusCode.UNAVAILABLE in codes
+    assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+
+
+async def code_of(channel: grpc.aio.Channel) -> grpc.StatusCode:
+    try:
+        await QuotaServiceStub(channel).GetReservation(REQUEST, timeout=5)
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+async def test_what_outlasts_the_grace_is_unavailable_and_work_beside_it_goes_on() -> None:
+    tracked, finished = Tracked(), asyncio.Event()
+
+    async def work() -> quota_pb2.Reservation:
+        await asyncio.sleep(0.3)
+        finished.set()
+        return quota_pb2.Reservation()
+
+    async def settles() -> quota_pb2.Reservation:
+        return await tracked.run(work())
+
+    server, port = a_server(settles)
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        call = asyncio.ensure_future(refusal(QuotaServiceStub(channel).GetReservation(REQUEST)))
+        await asyncio.sleep(0.1)
+        await server.shutdown(drain_s=0, grace_s=0.05)
+        assert answer(await call) == ("UNAVAILABLE", "SERVER_STOPPING")
+        assert not finished.is_set()
+        await tracked.finish(5)
+        assert finished.is_set()
+
+
+async def test_several_calls_of_a_method_are_taken_from_grpc_at_a_time() -> None:
+    assert lanes.known()
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -1,0 +1,37 @@
+"""When the event loop counts as behind."""
+
+from __future__ import annotations
+
+import asyncio
+
+from quota_service.edge.pace import LATE_S, Pace
+
+
+def looked(pace: Pace, late_s: float, *, seconds: float, from_s: float) -> float:
+    """Looks every 10 ms for so long; returns when it ended."""
+    now_s = from_s
+    while now_s < from_s + seconds:
+        now_s += 0.01
+        pace.looked(late_s, now_s)
+    return now_s
+
+
+def test_a_burst_does_not_count_and_lasting_lateness_does() -> None:
+    pace = Pace()
+    now_s = looked(pace, LATE_S, seconds=0.4, from_s=0)
+    assert not pace.behind
+    now_s = looked(pace, 0, seconds=0.4, from_s=now_s)
+    now_s = looked(pace, LATE_S, seconds=0.4, from_s=now_s)
+    assert not pace.behind
+    looked(pace, LATE_S, seconds=0.2, from_s=now_s)
+    assert pace.behind
+
+
+async def test_refusals_that_keep_the_loop_on_time_do_not_end_the_state() -> None:
+    loop, pace = asyncio.get_running_loop(), Pace()
+    now_s = looked(pace, 1, seconds=1, from_s=loop.time())
+    pace.refused()
+    looked(pace, 0, seconds=0.1, from_s=loop.time())
+    assert pace.behind
+    looked(pace, 0, seconds=2, from_s=now_s)
+    assert not pace.behind
