@@ -15,6 +15,8 @@ def configure(level: str) -> None:
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     )
+    # Its warnings are stack texts about connections; whoever needs one is told when there is none.
+    logging.getLogger("asyncpg").setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -30,7 +32,13 @@ def configure(level: str) -> None:
 
 
 class StoreLog:
-    """Tells of work between the stores that failed, or that found something it should not have."""
+    """Tells of work between the stores that failed, or that found something it should not have.
+
+    `dead_letters`: how many entries of this process have become dead letters.
+    """
+
+    def __init__(self) -> None:
+        self.dead_letters = 0
 
     def batch_written(self, entries: int, conflicts: int) -> None:
         if conflicts:
@@ -38,6 +46,21 @@ class StoreLog:
 
     def recovered(self, organization: str, epoch: int) -> None:
         log.warning("Valkey's keys were made anew from the ledger", organization=organization, epoch=epoch)
+
+    def entry_refused(self, organization: str, key: str, error: str, tries: int) -> None:
+        log.warning(
+            "the ledger refused an entry", organization=organization, key=key, error=error, tries=tries
+        )
+
+    def dead_letter(self, organization: str, key: str, error: str) -> None:
+        self.dead_letters += 1
+        log.error(
+            "an entry became a dead letter: remove the cause, then replay it",
+            organization=organization,
+            key=key,
+            error=error,
+            of_this_process=self.dead_letters,
+        )
 
     def work_failed(self, work: str, error: Exception) -> None:
         log.warning(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from quota_service.application.ledger_ports import Ledger
+from quota_service.application.delivery import Delivery
 from quota_service.application.ports import ConfigurationStore, EventLog, HoldStore
 from quota_service.application.recovery import Recovery
 from quota_service.application.writing import Observer, Watch, finish
@@ -14,7 +14,7 @@ from quota_service.application.writing import Observer, Watch, finish
 
 class UpkeepSettings(NamedTuple):
     """`left_behind_ms`: the age from which an event counts as left behind by whoever made it. `*_every_ms`:
-    how often.
+    how often. An organization's repair ends for now when `refused_max` of its events have been refused.
     """
 
     sweep_every_ms: int = 1_000
@@ -22,6 +22,7 @@ class UpkeepSettings(NamedTuple):
     repair_every_ms: int = 2_000
     left_behind_ms: int = 10_000
     batch: int = 500
+    refused_max: int = 500
 
 
 class Upkeep:
@@ -32,7 +33,7 @@ class Upkeep:
         configuration: ConfigurationStore,
         holds: HoldStore,
         events: EventLog,
-        ledger: Ledger,
+        delivery: Delivery,
         watch: Watch,
         recovery: Recovery,
         observer: Observer,
@@ -41,7 +42,7 @@ class Upkeep:
         self._configuration = configuration
         self._holds = holds
         self._events = events
-        self._ledger = ledger
+        self._delivery = delivery
         self._watch = watch
         self._recovery = recovery
         self._observer = observer
@@ -81,11 +82,18 @@ class Upkeep:
             self._published[organization] = version
 
     async def _repair(self, organization: str) -> None:
-        while events := await self._events.older_than(
-            organization, self._settings.left_behind_ms, self._settings.batch
-        ):
-            written = await self._ledger.write([event.entry for event in events])
-            await finish(self._events, self._watch, events, written)
+        """Looks beyond events that the ledger refuses; those are tried again next time."""
+        refused: set[str] = set()
+        while len(refused) <= self._settings.refused_max:
+            found = await self._events.older_than(
+                organization, self._settings.left_behind_ms, self._settings.batch + len(refused)
+            )
+            events = [event for event in found if event.id not in refused]
+            if not events:
+                break
+            delivered = await self._delivery.deliver(events)
+            await finish(self._events, self._watch, delivered.done, delivered.balances)
+            refused |= {event.id for event in delivered.left}
 
     async def _every(self, interval_ms: int, name: str, work: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -12,7 +12,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from quota_service.application.ledger_ports import Ledger, WindowBalance, WriteResult, Written
+from quota_service.application.delivery import Delivery, DeliveryObserver
+from quota_service.application.health import Health
+from quota_service.application.ledger_ports import WindowBalance, Written
 from quota_service.application.ports import EventLog
 from quota_service.application.requests import Durability
 from quota_service.domain.commands import Event
@@ -33,12 +35,10 @@ class WriterSettings(NamedTuple):
     pause_ms: int = 250
 
 
-class Observer(Protocol):
+class Observer(DeliveryObserver, Protocol):
     """Told what goes on between the stores."""
 
     def batch_written(self, entries: int, conflicts: int) -> None: ...
-
-    def work_failed(self, work: str, error: Exception) -> None: ...
 
     def recovered(self, organization: str, epoch: int) -> None: ...
 
@@ -63,15 +63,17 @@ class LedgerWriter:
 
     def __init__(
         self,
-        ledger: Ledger,
+        delivery: Delivery,
         events: EventLog,
         watch: Watch,
+        health: Health,
         observer: Observer,
         settings: WriterSettings | None = None,
     ) -> None:
-        self._ledger = ledger
+        self._delivery = delivery
         self._events = events
         self._watch = watch
+        self._health = health
         self._settings = settings or WriterSettings()
         self._observer = observer
         self._queue: list[_Pending] = []
@@ -91,7 +93,7 @@ class LedgerWriter:
         Raises IdempotencyConflict where the ledger has its key with other content.
         """
         pending = self._enqueue(event)
-        if pending is None:
+        if pending is None or not self._health.ledger:
             return Durability.BUFFERED
         try:
             async with asyncio.timeout(self._settings.answer_ms / 1000):
@@ -139,51 +141,58 @@ class LedgerWriter:
     async def _write(self, batch: list[_Pending]) -> bool:
         """Whether the ledger took the batch. What it did not take stays in the stream, to be found there."""
         try:
-            written = await self._ledger.write([pending.event.entry for pending in batch])
+            delivered = await self._delivery.deliver([pending.event for pending in batch])
         except Exception as error:  # whatever it is, the writer must go on for the others
             self._observer.work_failed("write", error)
-            self._refuse(batch)
+            for pending in batch:
+                _refuse(pending)
             return False
-        self._answer(batch, written.results)
-        task = asyncio.create_task(self._finish([pending.event for pending in batch], written))
+        self._answer(batch, delivered.results)
+        task = asyncio.create_task(self._finish(delivered.done, delivered.balances))
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
         return True
 
-    def _answer(self, batch: list[_Pending], results: Sequence[Written]) -> None:
+    def _answer(self, batch: list[_Pending], results: Sequence[Written | None]) -> None:
+        written = sum(result is not None for result in results)
         conflicts = sum(result is Written.CONFLICT for result in results)
         for pending, result in zip(batch, results, strict=True):
             if pending.written.done():
                 continue
-            if result is Written.CONFLICT:
+            if result is None:
+                _refuse(pending)
+            elif result is Written.CONFLICT:
                 pending.written.set_exception(IdempotencyConflict("The ledger has it with other content."))
                 pending.written.exception()  # retrieved: nobody may be waiting for it
             else:
                 pending.written.set_result(None)
-        self._observer.batch_written(len(batch), conflicts)
+        self._observer.batch_written(written, conflicts)
 
-    async def _finish(self, events: Sequence[Event], written: WriteResult) -> None:
+    async def _finish(self, events: Sequence[Event], balances: Sequence[WindowBalance]) -> None:
         # What is not finished now is found in the stream and written again, to no other effect than this.
         try:
-            await finish(self._events, self._watch, events, written)
+            await finish(self._events, self._watch, events, balances)
         except StoreUnavailable:
             pass
         except Exception as error:  # whatever it is, the stream still has the events
             self._observer.work_failed("finish", error)
 
-    def _refuse(self, batch: list[_Pending]) -> None:
-        for pending in batch:
-            if not pending.written.done():
-                pending.written.set_exception(StoreUnavailable("The ledger did not take the entry yet."))
-                pending.written.exception()  # retrieved: nobody may be waiting for it
+
+def _refuse(pending: _Pending) -> None:
+    """The ledger has not taken it, so far."""
+    if not pending.written.done():
+        pending.written.set_exception(StoreUnavailable("The ledger did not take the entry yet."))
+        pending.written.exception()  # retrieved: nobody may be waiting for it
 
 
-async def finish(log: EventLog, watch: Watch, events: Sequence[Event], written: WriteResult) -> None:
+async def finish(
+    log: EventLog, watch: Watch, events: Sequence[Event], balances: Sequence[WindowBalance]
+) -> None:
     """Shows what has been spent to who watches it, then removes the events from the stream: in this order, so
     that a crash in between only repeats it.
     """
-    if written.balances:
-        await watch.charged(written.balances)
+    if balances:
+        await watch.charged(balances)
     by_organization: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         by_organization[event.entry.hold.organization].append(event)

@@ -10,12 +10,15 @@ from dataclasses import replace
 import pytest
 
 from quota.v1 import types_pb2
+from quota_service.application.delivery import Delivery
+from quota_service.application.health import Health
 from quota_service.application.ledger_ports import WindowBalance, Written
 from quota_service.application.requests import Durability
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain.errors import IdempotencyConflict, StoreUnavailable
 from quota_service.domain.subject import User
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
+from quota_service.stores.postgres.dead_letters import PostgresDeadLetters
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
 from quota_service.telemetry import StoreLog
@@ -76,8 +79,9 @@ async def test_what_the_ledger_has_otherwise_is_not_answered_as_written(
         event = granted(await stores.holds.authorize(authorize(draft(key_prefix, "r")))).event
         assert event is not None
         ledger = PostgresLedger(pool)
+        delivery = Delivery(ledger, PostgresDeadLetters(pool), StoreLog())
         assert (await ledger.write([replace(event.entry, content_hash="other")])).results == [Written.NEW]
-        writer = LedgerWriter(ledger, stores.events, Watch(), StoreLog())
+        writer = LedgerWriter(delivery, stores.events, Watch(), Health(), StoreLog())
         async with writing(writer):
             with pytest.raises(IdempotencyConflict):
                 await writer.settle(event)
@@ -93,10 +97,10 @@ async def test_a_charge_stays_in_the_stream_until_somebody_has_looked_at_what_is
         await stores.holds.authorize(authorize(hold, term()))
         event = settled(await stores.holds.commit(commit(hold, 10))).event
         assert event is not None
-        watch, ledger = Watch(), PostgresLedger(pool)
+        watch, delivery = Watch(), Delivery(PostgresLedger(pool), PostgresDeadLetters(pool), StoreLog())
         for away in (True, False):
             watch.away = away
-            writer = LedgerWriter(ledger, stores.events, watch, StoreLog())
+            writer = LedgerWriter(delivery, stores.events, watch, Health(), StoreLog())
             async with writing(writer):
                 assert await writer.settle(event) is Durability.LEDGER
             left = await stores.events.older_than(key_prefix, 0, 10)

@@ -11,7 +11,7 @@ from quota_service.application.ledger_ports import LedgerFilter, LedgerRow, Wind
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.reservation import Hold, WindowRef
-from quota_service.stores.postgres import epochs, holds, sql
+from quota_service.stores.postgres import epochs, holds, refused, sql
 from quota_service.stores.postgres.batch import (
     Balance,
     Batch,
@@ -51,7 +51,8 @@ class PostgresLedger:
     async def hold(self, organization: str, reservation: str) -> Hold | None:
         with translated():
             rows = await self._pool.fetch(_SQL["entries_of_reservation"], organization, reservation)
-        return max(map(hold_of, rows), key=holds.rank, default=None)
+            told = await refused.holds_of(self._pool, organization, reservation)
+        return max([*map(hold_of, rows), *told], key=holds.rank, default=None)
 
     async def find(self, organization: str, key: str) -> LedgerRow | None:
         with translated():

@@ -48,7 +48,7 @@ class PostgresTurn:
             _SQL["live_balances"], self._organization, to_time(ended_after_ms)
         )
         gains = balances(await self._refused())
-        return refused.windows_with(map(_balance, rows), gains, ended_after_ms)
+        return refused.windows_with(map(balance_of, rows), gains, ended_after_ms)
 
     async def known(self, keys: Sequence[str]) -> frozenset[str]:
         dead = {entry.key for entry in await self._refused()}
@@ -130,7 +130,8 @@ class PostgresEpochs:
             await self._pool.execute(_SQL["forget_applied"])
 
 
-def _balance(row: asyncpg.Record) -> tuple[WindowRef, Counters]:
+def balance_of(row: asyncpg.Record) -> tuple[WindowRef, Counters]:
+    """A window of the ledger, and where it stands."""
     end = row["window_end"]
     window = WindowRef(
         row["budget"], row["each_value"], to_ms(row["window_start"]), None if end is None else to_ms(end)
