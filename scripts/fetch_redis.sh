@@ -2,13 +2,14 @@
 # Put Debian's Redis (7.0 on Debian 12) into a folder of its own, for tests: nothing of the system is touched, and
 # no rights are needed. Running it again does nothing.
 #
-#     scripts/fetch_redis.sh FOLDER      makes FOLDER/redis-server
+#     scripts/fetch_redis.sh FOLDER      makes FOLDER/redis-server, and FOLDER/openssl to try TLS with
 #
 # Exits with 3, and says why, where there are no Debian packages to be had.
 set -eu
 
 folder=$1
-packages="redis-server redis-tools libatomic1 libjemalloc2 liblzf1 libssl3"
+programs="redis-server openssl"
+packages="redis-server redis-tools libatomic1 libjemalloc2 liblzf1 libssl3 openssl"
 
 if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then
     echo "this is no Debian: there is no apt-get or no dpkg"
@@ -19,7 +20,7 @@ mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 exec 9>"$folder/lock"
 flock 9 # several test processes may want it at the same moment
-[ ! -x "$folder/redis-server" ] || exit 0
+[ ! -f "$folder/complete" ] || exit 0
 
 work=$(mktemp -d "$folder/fetching.XXXXXX")
 trap 'rm -rf "$work"' EXIT
@@ -47,11 +48,13 @@ for package in "$work/debs/"*.deb; do
 done
 
 libraries=usr/lib/$(dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || echo "$(uname -m)-linux-gnu")
-cat >"$work/redis-server" <<EOF
+for program in $programs; do
+    cat >"$folder/$program" <<EOF
 #!/bin/sh
 root=\$(dirname "\$0")/root
-LD_LIBRARY_PATH=\$root/$libraries exec "\$root/usr/bin/redis-server" "\$@"
+LD_LIBRARY_PATH=\$root/$libraries exec "\$root/usr/bin/$program" "\$@"
 EOF
-chmod +x "$work/redis-server"
-LD_LIBRARY_PATH=$folder/root/$libraries "$folder/root/usr/bin/redis-server" --version
-mv "$work/redis-server" "$folder/redis-server"
+    chmod +x "$folder/$program"
+done
+"$folder/redis-server" --version
+touch "$folder/complete"

@@ -9,14 +9,20 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import redis.asyncio
 
+from quota_service.domain.errors import StoreUnavailable
+from quota_service.embedded.ports import start_on_free_port
+from quota_service.embedded.process import ServerProcess
 from quota_service.embedded.valkey import PROGRAM_VARIABLE, EmbeddedValkey
+from quota_service.stores.valkey.connection import Connection
 from tests.support.process import ROOT
 
 NOT_TO_BE_HAD = 3
@@ -88,6 +94,23 @@ async def test_the_server_that_the_environment_names_is_the_one_that_runs(
         await server.stop()
 
 
+@pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
+async def test_a_server_with_tls_is_reached_if_its_certificate_is_trusted(
+    redis_server: Path, tmp_path: Path, scheme: str
+) -> None:
+    certificate = _certificate(redis_server.with_name("openssl"), tmp_path)
+    async with _with_tls(redis_server, tmp_path) as port:
+        trusting = Connection(f"{scheme}://127.0.0.1:{port}?ssl_ca_certs={certificate}")
+        doubting = Connection(f"{scheme}://127.0.0.1:{port}")
+        try:
+            assert await trusting.call("PING") == b"PONG"
+            with pytest.raises(StoreUnavailable):
+                await doubting.call("PING")
+        finally:
+            await trusting.close()
+            await doubting.close()
+
+
 @pytest.mark.parametrize("tests", SELECTED.values(), ids=SELECTED)
 async def test_what_holds_on_valkey_holds_on_redis(redis_server: Path, tests: tuple[str, ...]) -> None:
     code, output = await _run(redis_server, tests)
@@ -117,3 +140,36 @@ async def _run(server: Path, tests: tuple[str, ...]) -> tuple[int | None, str]:
             process.terminate()  # it ends its servers
             await process.wait()
     return process.returncode, output.decode(errors="replace")
+
+
+def _certificate(openssl: Path, folder: Path) -> Path:
+    """A certificate for 127.0.0.1 that has signed itself, with its key beside it."""
+    settings, certificate = folder / "openssl.cnf", folder / "certificate.pem"
+    settings.write_text("[req]\ndistinguished_name = name\n[name]\n")
+    command = f"req -x509 -config {settings} -newkey rsa:2048 -nodes -days 2 -subj /CN=test"
+    own = ("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", certificate)
+    subprocess.run([openssl, *command.split(), *own], check=True, capture_output=True)
+    return certificate
+
+
+@contextlib.asynccontextmanager
+async def _with_tls(server: Path, folder: Path) -> AsyncIterator[int]:
+    """The port of a Redis that speaks nothing but TLS, with the certificate of that folder."""
+    settings = "--port 0 --bind 127.0.0.1 --tls-cert-file certificate.pem --tls-key-file key.pem"
+    processes: list[ServerProcess] = []
+
+    async def start_on(port: int) -> None:
+        process = ServerProcess(
+            [str(server), *settings.split(), "--tls-auth-clients", "no", "--tls-port", str(port)],
+            log=folder / "redis.log",
+            cwd=folder,
+            stop_signal=signal.SIGTERM,
+        )
+        processes.append(process)
+        await process.ready(lambda: "Ready to accept connections" in process.log_text(), timeout_s=30)
+
+    try:
+        yield await start_on_free_port(start_on)
+    finally:
+        for process in processes:
+            process.kill()
