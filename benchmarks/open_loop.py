@@ -64,7 +64,9 @@ class Connection(asyncio.Protocol):
         # No table of headers: each answer can then be read without remembering earlier ones.
         settings = struct.pack("!HIHI", 0x1, 0, 0x4, _WINDOW)
         update = struct.pack("!I", _WINDOW)
-        self._transport.write(_PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW_UPDATE, 0, 0, update))
+        self._transport.write(
+            _PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW_UPDATE, 0, 0, update)
+        )
 
     def call(self, headers: bytes, message: bytes, due: float, done: Done) -> None:
         """Sends a serialized request; `done` hears how it ended."""

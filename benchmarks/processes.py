@@ -91,3 +91,9 @@ def _processes() -> dict[int, tuple[int, int]]:
             fields = stat.rpartition(")")[2].split()
             found[int(folder.name)] = (int(fields[1]), int(fields[11]) + int(fields[12]))
     return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that a process has in use; 0 where there is no /proc."""
+    path = _PROC / str(pid) / "statm"
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else 0

@@ -66,8 +66,8 @@ class CallSettings:
     in_flight_max: int = 1_000
     settling_max: int = 4_000
     streams_max: int = 1_000
-    behind_max: int = 40
-    settling_behind_max: int = 128
+    behind_max: int = 32
+    settling_behind_max: int = 512
     observer: Observer | None = None
 
     def bounds(self, kind: Kind) -> Bounds:

@@ -19,7 +19,7 @@ import grpc
 import structlog
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
-LANES = 16
+LANES = 64
 
 _KNOWN = {
     "_handle_rpc": (
