@@ -100,6 +100,28 @@ async def _roll_back_valkey(scope: Scope) -> None:
     _lost(scope, "roll-back-valkey", since_s, began_s)
 
 
+async def _lose_what_is_buffered(scope: Scope) -> None:
+    """PostgreSQL is halted, so that charges stay in Valkey alone; then Valkey is emptied."""
+    scope.world.postgres.pause()
+    await asyncio.sleep(scope.lasts_s)
+    began_s = time.time()
+    await scope.world.valkey.empty()
+    _lost(scope, "lose-what-is-buffered", 0.0, began_s)
+    scope.world.postgres.resume()
+
+
+async def _roll_back_without_postgres(scope: Scope) -> None:
+    """The same with an older copy, and with a PostgreSQL that comes back only after Valkey."""
+    since_s = time.time()
+    scope.world.valkey.copy_data()
+    scope.world.postgres.kill()
+    await asyncio.sleep(scope.lasts_s)
+    began_s = time.time()
+    await scope.world.valkey.restore_copy()
+    _lost(scope, "roll-back-without-postgres", since_s, began_s)
+    await scope.world.postgres.start()
+
+
 async def _kill_postgres(scope: Scope) -> None:
     scope.world.postgres.kill()
     await asyncio.sleep(scope.lasts_s)
@@ -177,6 +199,8 @@ _ALONE: Mapping[str, Fault] = {
     "flush-valkey": _flush_valkey,
     "empty-valkey": _empty_valkey,
     "roll-back-valkey": _roll_back_valkey,
+    "lose-what-is-buffered": _lose_what_is_buffered,
+    "roll-back-without-postgres": _roll_back_without_postgres,
     "kill-postgres": _kill_postgres,
     "pause-postgres": _pause_postgres,
     "kill-server-and-valkey": _kill_server_and_valkey,
@@ -195,5 +219,11 @@ FAULTS: Mapping[str, Fault] = {
 }
 """Every kind of fault by its name."""
 
-LOSING_DATA = ("flush-valkey", "empty-valkey", "roll-back-valkey")
+LOSING_DATA = (
+    "flush-valkey",
+    "empty-valkey",
+    "roll-back-valkey",
+    "lose-what-is-buffered",
+    "roll-back-without-postgres",
+)
 """Those that take data from Valkey."""

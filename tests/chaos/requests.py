@@ -26,7 +26,7 @@ from tests.chaos.scene import (
 )
 
 TRACE = Path(__file__).parents[2] / "examples" / "traces" / "azure-llm-2023-conversation.csv.gz"
-TTL_S = (2.0, 5.0)
+TTL_S = (2.0, 4.0)
 SHORT_TTL_S = 1.0
 ORGANIZATION_WEIGHTS = (70, 30)
 
