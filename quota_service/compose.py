@@ -1,4 +1,4 @@
-"""The only place that wires pools → stores → application → edge, and runs them."""
+"""The only place that wires pools → stores → application → edge (with `wiring`), and runs them."""
 
 from __future__ import annotations
 
@@ -13,52 +13,35 @@ from pathlib import Path
 import asyncpg
 import uvloop
 
-from quota_service import telemetry
-from quota_service.application.administration import changes, shared_catalogue
-from quota_service.application.administration.budgets import Budgets
-from quota_service.application.administration.catalogue import Catalogue
-from quota_service.application.administration.counters import LiveCounters
-from quota_service.application.administration.directory import directory
-from quota_service.application.administration.lasting import LastingAdjustments
-from quota_service.application.administration.model_policies import ModelPolicies
-from quota_service.application.administration.money import Money
-from quota_service.application.administration.money_requests import Past
-from quota_service.application.administration.organizations import Organizations
-from quota_service.application.administration.rate_limits import RateLimits
-from quota_service.application.administration.references import ScopeReferences
-from quota_service.application.administration.seeding import Seeding
+from quota_service import telemetry, wiring
 from quota_service.application.alert_details import AlertDetails
 from quota_service.application.alerts import Alerts
 from quota_service.application.authorization import Authorization
 from quota_service.application.configurations import Configurations
+from quota_service.application.delivery import Delivery
 from quota_service.application.denial_counts import DenialCounts
-from quota_service.application.exposure import Exposures
 from quota_service.application.extension import Extension
+from quota_service.application.health import Health
 from quota_service.application.memory import Memory
+from quota_service.application.offline import Offline
 from quota_service.application.opening import Openings
+from quota_service.application.outage import Outages
 from quota_service.application.recording import Recording
 from quota_service.application.recovery import Recovery
 from quota_service.application.registration import Registration
 from quota_service.application.settlement import Commits, Releases
-from quota_service.application.statuses import Statuses
 from quota_service.application.tracking import Tracked
 from quota_service.application.upkeep import Upkeep, UpkeepSettings
-from quota_service.application.watching import Watching
 from quota_service.application.writing import LedgerWriter
 from quota_service.config import Settings
-from quota_service.edge.alert import AlertServicer
-from quota_service.edge.budget import BudgetServicer
 from quota_service.edge.calls import CallSettings
-from quota_service.edge.catalog import CatalogServicer
-from quota_service.edge.directory import DirectoryServicer
 from quota_service.edge.quota import QuotaServicer, QuotaUseCases
-from quota_service.edge.report import ReportServicer
-from quota_service.edge.server import Server, ServerSettings, Services, build_server
+from quota_service.edge.server import Server, ServerSettings, build_server
 from quota_service.stores.postgres import migrate as schema
 from quota_service.stores.postgres.alerts import PostgresAlerts
-from quota_service.stores.postgres.balances import PostgresBalances
 from quota_service.stores.postgres.beginnings import PostgresBeginnings
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
+from quota_service.stores.postgres.dead_letters import PostgresDeadLetters
 from quota_service.stores.postgres.denials import PostgresDenials
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
@@ -68,10 +51,10 @@ from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
-from quota_service.stores.valkey.limits import ValkeyLimitStore
 from quota_service.stores.valkey.recovery import ValkeyKeys
-from quota_service.stores.valkey.runner import Runner
+from quota_service.stores.valkey.runner import Runner, RunnerSettings
 from quota_service.stores.valkey.windows import ValkeyWindowStore
+from quota_service.wiring import Foundation
 
 Ready = Callable[[str], Awaitable[None]]
 """Called with the address once the server answers."""
@@ -203,56 +186,62 @@ async def _composed(settings: Settings) -> AsyncIterator[Parts]:
 
 def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Parts:
     keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
+    health = Health()
     store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
-    runner = Runner(connection, keys)
+    runner = Runner(
+        connection,
+        keys,
+        RunnerSettings(buffer_bytes_max=settings.buffer_bytes_max, patience_s=settings.patience_ms / 1000),
+    )
     holds, events = ValkeyHoldStore(runner), ValkeyEventLog(runner)
-    configurations, memory = Configurations(store, aliases), Memory(holds, ledger)
+    configurations, memory = Configurations(store, aliases), Memory(holds, ledger, health)
     kept_alerts, kept_denials = PostgresAlerts(pool), PostgresDenials(pool)
     alerts = Alerts(configurations, kept_alerts, observer, holds.now_ms)
     denials = DenialCounts(kept_denials, observer)
-    writer = LedgerWriter(ledger, events, alerts, observer)
+    delivery = Delivery(ledger, PostgresDeadLetters(pool), observer)
+    writer = LedgerWriter(delivery, events, alerts, health, observer)
     epochs = PostgresEpochs(pool)
-    recovery = Recovery(ValkeyKeys(runner), epochs, ledger, configurations, alerts, observer)
+    recovery = Recovery(ValkeyKeys(runner), epochs, delivery, configurations, alerts, health, observer)
     runner.establish = recovery.establish
+    offline = Offline(ledger, alerts, holds.now_ms)
     openings = Openings(ValkeyWindowStore(runner), PostgresBeginnings(pool), ledger, writer)
-    recording = Recording(configurations, holds, memory, writer, openings, tracked)
+    recording = Recording(configurations, holds, memory, writer, openings, offline, tracked)
     use_cases = QuotaUseCases(
         configurations=configurations,
         authorization=Authorization(
-            configurations, holds, writer, Registration(store, holds), openings, alerts, denials
+            configurations,
+            holds,
+            writer,
+            Registration(store, holds),
+            openings,
+            Outages(ledger, health),
+            alerts,
+            denials,
         ),
-        commits=Commits(configurations, holds, memory, writer, recording, openings, tracked),
-        releases=Releases(holds, memory, writer, tracked),
+        commits=Commits(
+            configurations, holds, memory, writer, recording, openings, recovery, offline, tracked
+        ),
+        releases=Releases(holds, memory, writer, offline, tracked),
         extension=Extension(configurations, holds, memory, writer, tracked, alerts, denials),
         recording=recording,
         memory=memory,
     )
-    administration = changes.Changes(store, holds)
-    shared = shared_catalogue.SharedCatalogue(configurations.fresh, aliases)
-    references, organizations = ScopeReferences(shared), Organizations(administration)
-    statuses = Statuses(configurations, holds, openings)
-    counters, past = LiveCounters(configurations, holds, openings), Past(ledger, statuses)
-    limits = ValkeyLimitStore(runner)
-    lasting = LastingAdjustments(
-        changes=administration, counters=counters, holds=holds, limits=limits, past=past
+    foundation = Foundation(
+        pool=pool,
+        runner=runner,
+        store=store,
+        ledger=ledger,
+        aliases=aliases,
+        holds=holds,
+        configurations=configurations,
+        openings=openings,
+        recovery=recovery,
+        writer=writer,
+        tracked=tracked,
+        alerts=alerts,
+        observer=observer,
     )
-    money = Money(counters, limits, lasting, past, writer, tracked)
-    services = Services(
-        quota=QuotaServicer(use_cases),
-        budgets=BudgetServicer(
-            Budgets(administration, references, Seeding(shared, aliases), holds.now_ms),
-            statuses,
-            RateLimits(administration, references),
-            ModelPolicies(administration, references),
-            Watching(statuses),
-            Exposures(configurations, holds, statuses, PostgresBalances(pool)),
-            money,
-        ),
-        directory=DirectoryServicer(organizations, directory(administration)),
-        catalog=CatalogServicer(Catalogue(administration, shared)),
-        reports=ReportServicer(organizations, ledger),
-        alerts=AlertServicer(organizations, kept_alerts, kept_denials),
-    )
+    services = wiring.services(QuotaServicer(use_cases), foundation, development=settings.dev)
     return Parts(
         server=build_server(services, _server_settings(settings)),
         writer=writer,
@@ -260,7 +249,7 @@ def _wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Par
             store,
             holds,
             events,
-            ledger,
+            delivery,
             alerts,
             recovery,
             observer,

@@ -29,7 +29,7 @@ class CommandError(Exception):
         self,
         message: str,
         *,
-        code: ExitCode = ExitCode.BAD_INPUT,
+        code: int = ExitCode.BAD_INPUT,
         details: Iterable[str] = (),
         hint: str = "",
     ) -> None:

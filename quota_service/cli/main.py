@@ -57,6 +57,9 @@ COMMANDS = {
     "denials": Entry("alerts", "denials", "List how often requests were denied, and why."),
     "freeze": Entry("freeze", "freeze", "Stop a team, user, project or key at once."),
     "unfreeze": Entry("freeze", "unfreeze", "Let a frozen one go on."),
+    "doctor": Entry("doctor", "doctor", "Check the stores and what waits between them."),
+    "reconcile": Entry("reconcile", "reconcile", "Compare Valkey with the ledger, and set it right."),
+    "deadletter": Entry("deadletter", "deadletter", "See and replay what the ledger refused."),
     "replay": Entry("replay.command", "replay", "Send a real trace of requests through the server."),
 }
 

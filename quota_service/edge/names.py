@@ -15,6 +15,7 @@ MODEL_POLICIES = "modelPolicies"
 RESERVATIONS = "reservations"
 LEDGER_ENTRIES = "ledgerEntries"
 ALERTS = "alerts"
+DEAD_LETTERS = "deadLetters"
 
 
 def organization_name(organization: str) -> str:

@@ -12,11 +12,20 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from quota.v1 import alert_pb2, budget_pb2, catalog_pb2, directory_pb2, quota_pb2, report_pb2
+from quota.v1 import (
+    alert_pb2,
+    budget_pb2,
+    catalog_pb2,
+    directory_pb2,
+    operations_pb2,
+    quota_pb2,
+    report_pb2,
+)
 from quota.v1.alert_pb2_grpc import AlertServiceServicer
 from quota.v1.budget_pb2_grpc import BudgetServiceServicer
 from quota.v1.catalog_pb2_grpc import CatalogServiceServicer
 from quota.v1.directory_pb2_grpc import DirectoryServiceServicer
+from quota.v1.operations_pb2_grpc import OperationsServiceServicer
 from quota.v1.quota_pb2_grpc import QuotaServiceServicer
 from quota.v1.report_pb2_grpc import ReportServiceServicer
 from quota_service.edge import reflection, sockets, streams
@@ -57,6 +66,7 @@ class Services:
     catalog: CatalogServiceServicer
     reports: ReportServiceServicer
     alerts: AlertServiceServicer
+    operations: OperationsServiceServicer
 
     def by_descriptor(self) -> tuple[tuple[ServiceDescriptor, object], ...]:
         """Each service of the contract, and what serves it."""
@@ -67,6 +77,7 @@ class Services:
             (catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"], self.catalog),
             (report_pb2.DESCRIPTOR.services_by_name["ReportService"], self.reports),
             (alert_pb2.DESCRIPTOR.services_by_name["AlertService"], self.alerts),
+            (operations_pb2.DESCRIPTOR.services_by_name["OperationsService"], self.operations),
         )
 
 

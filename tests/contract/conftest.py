@@ -15,6 +15,7 @@ from quota.v1.alert_pb2_grpc import AlertServiceServicer
 from quota.v1.budget_pb2_grpc import BudgetServiceStub
 from quota.v1.catalog_pb2_grpc import CatalogServiceStub
 from quota.v1.directory_pb2_grpc import DirectoryServiceStub
+from quota.v1.operations_pb2_grpc import OperationsServiceServicer
 from quota.v1.quota_pb2_grpc import QuotaServiceServicer
 from quota.v1.report_pb2_grpc import ReportServiceStub
 from quota_service.application.administration.budgets import Budgets
@@ -156,5 +157,6 @@ def _server(pool: asyncpg.Pool, runner: Runner, publisher: Publisher) -> Server:
         catalog=CatalogServicer(Catalogue(changes, shared)),
         reports=ReportServicer(organizations, ledger),
         alerts=AlertServiceServicer(),  # type: ignore[abstract]  # answers nothing
+        operations=OperationsServiceServicer(),  # type: ignore[abstract]  # answers nothing
     )
     return build_server(services)

@@ -73,6 +73,7 @@ def test_the_whole_contract_is_looked_at() -> None:
         "exposure.proto",
         "model_policy.proto",
         "money.proto",
+        "operations.proto",
         "quota.proto",
         "report.proto",
         "types.proto",

@@ -13,6 +13,7 @@ from quota.v1.alert_pb2_grpc import AlertServiceStub
 from quota.v1.budget_pb2_grpc import BudgetServiceStub
 from quota.v1.catalog_pb2_grpc import CatalogServiceStub
 from quota.v1.directory_pb2_grpc import DirectoryServiceStub
+from quota.v1.operations_pb2_grpc import OperationsServiceStub
 from quota.v1.quota_pb2_grpc import QuotaServiceStub
 from quota.v1.report_pb2_grpc import ReportServiceStub
 from quota_service import compose
@@ -33,6 +34,7 @@ class Client:
         self.catalog = CatalogServiceStub(channel)
         self.reports = ReportServiceStub(channel)
         self.alerts = AlertServiceStub(channel)
+        self.operations = OperationsServiceStub(channel)
 
     async def found_acme(self, **settings: object) -> None:
         """Organization `acme`: team `engineering` (cost center CC-1), user `ada` in it and her key

@@ -80,6 +80,10 @@ class Stores:
         count: int = await self._database.fetchval("SELECT count(*) FROM open_holds")
         return count
 
+    async def execute(self, statement: str) -> None:
+        """Changes the database, as if by a fault."""
+        await self._database.execute(statement)
+
     async def _waiting(self) -> int:
         return sum([await self.valkey.xlen(key) for key in await self.keys("events")])
 

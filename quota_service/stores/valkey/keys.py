@@ -41,7 +41,11 @@ class Keys:
         return f"{self._base(organization)}record/{ledger_key}"
 
     def window(self, organization: str, window: WindowRef) -> str:
-        return f"{self._base(organization)}window/{window.budget}/{window.start_ms}/{window.each_value}"
+        return f"{self.windows_start(organization)}{window.budget}/{window.start_ms}/{window.each_value}"
+
+    def windows_start(self, organization: str) -> str:
+        """What the keys of all windows begin with."""
+        return f"{self._base(organization)}window/"
 
     def values(self, organization: str, window: WindowRef) -> str:
         """The set of `each` values that have a counter in a window."""

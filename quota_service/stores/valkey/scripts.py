@@ -62,6 +62,7 @@ ADJUST = Script("adjust")
 REALLOCATE = Script("reallocate")
 APPLY = Script("apply")
 LEFT_BEHIND = Script("left_behind")
+LOOK = Script("look")
 FENCE = Script("fence", alone=True)
 CLEAR = Script("clear", alone=True)
 
@@ -85,5 +86,6 @@ ALL = (
     REALLOCATE,
     APPLY,
     LEFT_BEHIND,
+    LOOK,
     *ALONE,
 )

@@ -16,6 +16,7 @@ from quota.v1 import (
     budget_pb2_grpc,
     catalog_pb2_grpc,
     directory_pb2_grpc,
+    operations_pb2_grpc,
     quota_pb2_grpc,
     report_pb2_grpc,
 )
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from quota.v1.budget_pb2_grpc import BudgetServiceAsyncStub
     from quota.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from quota.v1.directory_pb2_grpc import DirectoryServiceAsyncStub
+    from quota.v1.operations_pb2_grpc import OperationsServiceAsyncStub
     from quota.v1.quota_pb2_grpc import QuotaServiceAsyncStub
     from quota.v1.report_pb2_grpc import ReportServiceAsyncStub
 
@@ -50,6 +52,7 @@ class Connection:
         self.catalog: CatalogServiceAsyncStub = catalog_pb2_grpc.CatalogServiceStub(channel)
         self.report: ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(channel)
         self.alerts: AlertServiceAsyncStub = alert_pb2_grpc.AlertServiceStub(channel)
+        self.operations: OperationsServiceAsyncStub = operations_pb2_grpc.OperationsServiceStub(channel)
 
     async def call(
         self,

@@ -1,0 +1,98 @@
+"""Looks at an organization's ledger, to compare the deciding store with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+
+import asyncpg
+import msgspec
+
+from quota_service.application.operations.reconciliation_ports import LedgerMoment, OpenHold, Ran
+from quota_service.domain.commands import Event
+from quota_service.domain.ledger import Origin
+from quota_service.domain.reservation import WindowRef
+from quota_service.domain.terms import Counters
+from quota_service.domain.windows import key_of
+from quota_service.stores.postgres import epochs, refused, sql
+from quota_service.stores.postgres.batch import balances as gains
+from quota_service.stores.postgres.entry_rows import ledger_row_of, storable
+from quota_service.stores.postgres.errors import translated
+from quota_service.stores.postgres.recovery import balance_of
+from quota_service.stores.postgres.times import to_time
+
+_SQL = sql.load("looks")
+_EPOCHS_SQL = sql.load("epochs")
+
+HOLDS_PER_READ = 2_000
+
+_decode_windows = msgspec.json.Decoder(tuple[WindowRef, ...]).decode
+
+
+class PostgresLooks:
+    """Implements `LedgerLook`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def windows(self, organization: str, ended_after_ms: int) -> Sequence[tuple[WindowRef, Counters]]:
+        with translated():
+            rows = await self._pool.fetch(_EPOCHS_SQL["live_balances"], organization, to_time(ended_after_ms))
+        return [balance_of(row) for row in rows]
+
+    async def newest_entry(self) -> int:
+        with translated():
+            id_: int = await self._pool.fetchval(_SQL["newest_entry"])
+        return id_
+
+    async def moment(
+        self, organization: str, windows: Sequence[WindowRef], events: Sequence[Event], after_entry: int
+    ) -> LedgerMoment:
+        named = {storable(event.entry.key): event.entry.key for event in events}
+        places = [(each.budget, storable(each.each_value), to_time(each.start_ms)) for each in windows]
+        columns = [list(column) for column in zip(*places, strict=True)] or [[], [], []]
+        with translated():
+            async with (
+                self._pool.acquire() as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                balances = await connection.fetch(_SQL["balances"], organization, *columns)
+                known = await connection.fetch(_SQL["known_keys"], organization, list(named))
+                newer = await connection.fetch(_SQL["newer_entries"], organization, after_entry)
+                pending = await connection.fetch(_SQL["pending"], organization)
+                dead = gains(await refused.counted_by_keys(connection, organization))
+        return LedgerMoment(
+            windows={key_of(window): (window, counters) for window, counters in map(balance_of, balances)},
+            known=frozenset(named[row["key"]] for row in known),
+            newer=[Ran(ledger_row_of(row).entry, _origin(row["origin"])) for row in newer],
+            pending=[epochs.decode_entry(row["entry"]) for row in pending],
+            dead={key_of(window): counters for window, counters in refused.gains_of(dead)},
+        )
+
+    async def open_holds(self, organization: str) -> AsyncIterator[Sequence[OpenHold]]:
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+                cursor = await connection.cursor(_SQL["open_holds"], organization)
+                while rows := await cursor.fetch(HOLDS_PER_READ):
+                    yield [_open_hold(row) for row in rows]
+
+    async def open_among(self, organization: str, reservations: Collection[str]) -> frozenset[str]:
+        return await self._reservations("open_among", organization, list(reservations))
+
+    async def dead_reservations(self, organization: str) -> frozenset[str]:
+        return await self._reservations("dead_reservations", organization)
+
+    async def _reservations(self, name: str, *arguments: object) -> frozenset[str]:
+        with translated():
+            rows = await self._pool.fetch(_SQL[name], *arguments)
+        return frozenset(row["reservation"] for row in rows)
+
+
+def _open_hold(row: asyncpg.Record) -> OpenHold:
+    windows = _decode_windows(row["windows"]) if row["windows"] is not None else ()
+    return OpenHold(row["reservation"], row["create_ms"], windows)
+
+
+def _origin(text: str) -> Origin | None:
+    """`<epoch>/<event>`; empty: it has not run."""
+    epoch, _, event = text.partition("/")
+    return Origin(int(epoch), event) if event else None

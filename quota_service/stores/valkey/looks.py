@@ -1,0 +1,113 @@
+"""Looks at an organization's keys, to compare them with the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Sequence
+
+from quota_service.application.operations.reconciliation_ports import KeysMoment
+from quota_service.domain.errors import StoreUnavailable
+from quota_service.domain.reservation import Hold, State, WindowRef
+from quota_service.domain.terms import Counters
+from quota_service.domain.windows import OUTLIVE_MS
+from quota_service.stores.valkey import codec, scripts
+from quota_service.stores.valkey.events import event_of_stream
+from quota_service.stores.valkey.holds import ValkeyHoldStore
+from quota_service.stores.valkey.runner import Runner
+
+EVENTS_MAX = 5_000
+"""Events that one look reads: normally there are a few dozen."""
+
+HOLDS_MAX = 1_000
+"""Live holds that one look reads: a few milliseconds of the server's time."""
+
+HOLDS_PER_READ = 200
+KEYS_PER_SCAN = 1_000
+
+
+class ValkeyLooks:
+    """Implements `KeysLook`."""
+
+    def __init__(self, runner: Runner, holds: ValkeyHoldStore) -> None:
+        self._runner = runner
+        self._connection = runner.connection
+        self._keys = runner.keys
+        self._holds = holds
+
+    def now_ms(self) -> int:
+        return self._runner.now_ms()
+
+    async def windows(self, organization: str, windows: Sequence[WindowRef]) -> Sequence[Counters]:
+        keys = self._window_keys(organization, windows)
+        return [codec.decode_counters(raw) for raw in await self._connection.call("MGET", *keys)]
+
+    async def moment(self, organization: str, windows: Sequence[WindowRef]) -> KeysMoment:
+        keys, arguments = self._window_keys(organization, windows), (EVENTS_MAX, HOLDS_MAX)
+        reply = await self._runner.run(organization, scripts.LOOK, keys, arguments)
+        _, _, epoch, last_event, found, events, holds = reply
+        if isinstance(events, int):
+            raise StoreUnavailable(
+                f"{events:,} events wait for the ledger: too many to compare anything now."
+            )
+        return KeysMoment(
+            epoch=epoch,
+            windows=[codec.decode_counters(raw) for raw in found],
+            events=[event_of_stream(id_, fields) for id_, fields in events],
+            last_event=last_event.decode(),
+            holds=None if isinstance(holds, int) else _live(codec.decode_hold(*fields) for fields in holds),
+        )
+
+    async def holds(self, organization: str) -> AsyncIterator[Sequence[Hold]]:
+        after = ""
+        while True:
+            page = await self._holds.live(organization, after, HOLDS_PER_READ)
+            yield page.items
+            after = page.next
+            if not after:
+                return
+
+    async def live_among(self, organization: str, reservations: Sequence[str]) -> frozenset[str]:
+        keys = [self._keys.hold(organization, each) for each in reservations]
+        found = await asyncio.gather(*(self._connection.call("HMGET", key, "doc", "live") for key in keys))
+        holds = (codec.decode_hold(*fields) for fields in found if fields[0] is not None)
+        return frozenset(hold.reservation for hold in _live(holds))
+
+    async def search(self, organization: str) -> AsyncIterator[Sequence[WindowRef]]:
+        start = self._keys.windows_start(organization)
+        pattern, cursor = re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*", b"0"
+        while True:
+            cursor, found = await self._connection.call(
+                "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN, "TYPE", "string"
+            )
+            keys = [key.decode() for key in found]
+            ends = await asyncio.gather(*(self._end_ms(key) for key in keys))
+            yield [_window(key[len(start) :], end) for key, end in zip(keys, ends, strict=True)]
+            if cursor == b"0":
+                return
+
+    async def forget(self, organization: str, windows: Sequence[WindowRef]) -> None:
+        await self._connection.call("DEL", *self._window_keys(organization, windows))
+        await asyncio.gather(
+            *(
+                self._connection.call("SREM", self._keys.values(organization, window), window.each_value)
+                for window in windows
+            )
+        )
+
+    def _window_keys(self, organization: str, windows: Sequence[WindowRef]) -> tuple[str, ...]:
+        return tuple(self._keys.window(organization, window) for window in windows)
+
+    async def _end_ms(self, key: str) -> int | None:
+        """Not earlier than the window's: one that may be needed again is kept longer."""
+        forgotten_ms: int = await self._connection.call("PEXPIRETIME", key)
+        return forgotten_ms - OUTLIVE_MS if forgotten_ms >= 0 else None
+
+
+def _live(holds: Iterable[Hold]) -> list[Hold]:
+    return [hold for hold in holds if hold.state is State.HELD]
+
+
+def _window(rest: str, end_ms: int | None) -> WindowRef:
+    budget, start_ms, each_value = rest.split("/", 2)
+    return WindowRef(budget, each_value, int(start_ms), end_ms)
