@@ -151,9 +151,10 @@ class Recovery:
             plans = await self._plans(organization, turn.version)
             epoch = await turn.begin()
             await self._keys.clear(organization)
-            await self._fill(organization, turn, plans)
+            if not await self._fill(organization, turn, plans):
+                return 0
             if not await self._keys.raise_fence(organization, epoch, run_id, turn.version):
-                raise StoreUnavailable("Valkey was replaced while its keys were made anew.")
+                return 0
             is_first = not turn.epoch.number
         if not is_first:
             self._observer.recovered(organization, epoch)
@@ -165,11 +166,22 @@ class Recovery:
         except OrganizationNotFound:
             return None
 
-    async def _fill(self, organization: str, turn: Turn, plans: Plans | None) -> None:
+    async def _fill(self, organization: str, turn: Turn, plans: Plans | None) -> bool:
+        """Sets every live hold and window. Whether the keys were still those that had been fenced off."""
         now_ms = self._keys.now_ms()
         restoration = Restoration(plans, now_ms, await turn.windows(now_ms - OUTLIVE_MS))
-        async for holds in turn.holds():
-            restoration.add(holds)
-            await self._keys.put_holds(organization, holds, restoration.term_of)
+        sent: asyncio.Future[bool] | None = None
+        try:
+            async for holds in turn.holds():
+                restoration.add(holds)
+                if sent is not None and not await sent:  # one part is on its way while the next is read
+                    return False
+                put = self._keys.put_holds(organization, holds, restoration.term_of)
+                sent = asyncio.ensure_future(put)
+            if sent is not None and not await sent:
+                return False
+        finally:
+            if sent is not None:
+                sent.cancel()
         rolled_over = await turn.known(restoration.rollover_keys())
-        await self._keys.put_windows(organization, restoration.windows(rolled_over))
+        return await self._keys.put_windows(organization, restoration.windows(rolled_over))

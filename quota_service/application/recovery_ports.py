@@ -144,12 +144,14 @@ class KeyStore(Protocol):
 
     async def put_holds(
         self, organization: str, holds: Sequence[Hold], term_of: Callable[[WindowRef], Term | None]
-    ) -> None:
-        """Sets live holds, whose windows have these terms. Moves no amounts."""
+    ) -> bool:
+        """Sets live holds, whose windows have these terms. Moves no amounts. Whether the fence was
+        lowered.
+        """
         ...
 
-    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> None:
-        """Sets windows."""
+    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> bool:
+        """Sets windows. Whether the fence was lowered."""
         ...
 
     async def raise_fence(self, organization: str, epoch: int, run_id: str, version: int) -> bool:

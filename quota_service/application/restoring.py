@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from quota_service.application.plans import Plans
 from quota_service.application.recovery_ports import Restored
-from quota_service.domain.amounts import Amounts
+from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ladder import LadderModel
 from quota_service.domain.ledger import key_of_rollover
 from quota_service.domain.reservation import Hold, WindowRef
@@ -27,6 +27,12 @@ class _Window:
         self.counters = counters
         self.cost_micros = self.tokens = self.requests = self.holds = 0
 
+    def hold(self, cost_micros: int, tokens: int, requests: int, holds: int) -> None:
+        self.cost_micros += cost_micros
+        self.tokens += tokens
+        self.requests += requests
+        self.holds += holds
+
     def put_off(self, end_ms: int | None) -> None:
         """The end is the latest that was named."""
         if end_ms is None or (self.ref.end_ms is not None and end_ms > self.ref.end_ms):
@@ -43,20 +49,24 @@ class Restoration:
         self._now_ms = now_ms
         self._by_key: dict[WindowKey, _Window] = {}
         self._by_ref: dict[WindowRef, _Window] = {}
+        self._groups: dict[tuple[WindowRef, ...], list[int]] = {}  # what holds hold in the same windows
         for ref, counters in balances:
             self._window(ref, counters)
 
     def add(self, holds: Sequence[Hold]) -> None:
         """Counts live holds in their windows."""
-        by_ref = self._by_ref
+        groups = self._groups
         for hold in holds:
-            cost_micros, tokens, requests = hold.remaining
-            for ref in hold.windows:
-                window = by_ref.get(ref) or self._window(ref, Counters())
-                window.cost_micros += cost_micros
-                window.tokens += tokens
-                window.requests += requests
-                window.holds += 1
+            group = groups.get(hold.windows)
+            if group is None:
+                group = groups[hold.windows] = [0, 0, 0, 0]
+                for ref in hold.windows:
+                    self._window(ref, Counters())
+            cost_micros, tokens, requests = hold.held if hold.charged == NOTHING else hold.remaining
+            group[0] += cost_micros
+            group[1] += tokens
+            group[2] += requests
+            group[3] += 1
 
     def term_of(self, ref: WindowRef) -> Term | None:
         """What the budget of a window that was named says of it by now; `None`: the budget is gone."""
@@ -70,6 +80,9 @@ class Restoration:
         """Every window that counts. One into which something was carried is open; any other that begins with
         something is opened when it is first needed.
         """
+        for refs, sums in self._groups.items():
+            for ref in refs:
+                self._by_ref[ref].hold(*sums)
         for window in self._by_key.values():
             if not is_kept(window.ref, self._now_ms):
                 continue
@@ -95,7 +108,7 @@ class Restoration:
         if window is None:
             window = self._by_key[key_of(ref)] = _Window(ref, self._term(ref), counters)
         window.put_off(ref.end_ms)
-        self._by_ref[ref] = window
+        self._by_ref.setdefault(ref, window)
         return window
 
     def _term(self, ref: WindowRef) -> Term | None:

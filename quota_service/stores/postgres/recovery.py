@@ -68,7 +68,8 @@ class PostgresTurn:
             holds = [_decode_hold(row[0]) for row in rows]
             latest = [refused.further(hold, told.pop(hold.reservation, None)) for hold in holds]
             yield [hold for hold in latest if hold.state is State.HELD]
-        yield await self._unheard_of(told.values())
+        if unheard_of := await self._unheard_of(told.values()):
+            yield unheard_of
 
     async def _unheard_of(self, told: Iterable[Hold]) -> list[Hold]:
         """Live holds of dead letters whose beginning is a dead letter too; any other the ledger saw end."""
@@ -92,6 +93,7 @@ class PostgresEpochs:
     async def epoch(self, organization: str) -> Epoch:
         with translated():
             row = await self._pool.fetchrow(_SQL["epoch"], organization)
+        assert row is not None
         return Epoch(row["epoch"], row["broken"], is_known=row["is_known"])
 
     async def epochs(self) -> Mapping[str, Epoch]:
@@ -106,6 +108,7 @@ class PostgresEpochs:
                 await connection.execute(_SQL["lock"], organization)
                 # Statements of their own: they see what the lock has waited for.
                 row = await connection.fetchrow(_SQL["epoch"], organization)
+                assert row is not None
                 version = await connection.fetchval(_SQL["version"], organization)
                 epoch = Epoch(row["epoch"], row["broken"], is_known=row["is_known"])
                 yield PostgresTurn(connection, organization, epoch, version or 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from quota_service.application.recovery_ports import Fence, Restored
@@ -14,13 +15,14 @@ from quota_service.domain.terms import Counters, Term
 from quota_service.domain.windows import OUTLIVE_MS, is_used
 from quota_service.stores.valkey import codec, scripts, terms
 from quota_service.stores.valkey.events import REMEMBER_MS, event_of_stream
-from quota_service.stores.valkey.runner import Runner
+from quota_service.stores.valkey.runner import Arguments, Runner
 from quota_service.stores.valkey.scripts import Script
 
 LOWERED = "-"
 """The fence of keys that are being made anew: no epoch."""
 
 CLEAR_BATCH = 500
+FILL_BATCH = 500
 
 _ONLY_ANEW = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
 
@@ -32,6 +34,8 @@ class ValkeyKeys:
         self._runner = runner
         self._connection = runner.connection
         self._keys = runner.keys
+        # Where holds count, for each organization whose keys are being made anew.
+        self._packed: dict[str, dict[tuple[WindowRef, ...], bytes]] = {}
 
     def now_ms(self) -> int:
         return self._runner.now_ms()
@@ -63,45 +67,52 @@ class ValkeyKeys:
         await self._connection.call("XDEL", self._keys.events(organization), *(event.id for event in events))
 
     async def clear(self, organization: str) -> None:
+        self._packed[organization] = {}
         while await self._alone(scripts.CLEAR, self._keys.holds(organization), CLEAR_BATCH):
             pass
 
     async def put_holds(
         self, organization: str, holds: Sequence[Hold], term_of: Callable[[WindowRef], Term | None]
-    ) -> None:
-        places: dict[tuple[WindowRef, ...], bytes] = {}
-        index: list[str | int] = []
-        sent = []
+    ) -> bool:
+        places, rows = self._packed.setdefault(organization, {}), []
         for hold in holds:
             packed = places.get(hold.windows)
             if packed is None:
                 packed = places[hold.windows] = self._places(organization, hold.windows, term_of)
-            key = self._keys.hold(organization, hold.reservation)
-            fields = ("doc", codec.encode_document(hold), "windows", packed, "live", codec.encode_live(hold))
-            sent.append(self._connection.call("HSET", key, *fields))
-            index += [hold.expire_ms, key]
-            if hold.idempotency_key:
-                own = self._keys.idempotency(organization, hold.idempotency_key)
-                sent.append(self._connection.call("SET", own, f"{hold.content_hash} {key}"))
-        if index:
-            sent.append(self._connection.call("ZADD", self._keys.holds(organization), *index))
-        await asyncio.gather(*sent)
+            rows.append(self._row(hold, packed))
+        batches = (rows[start : start + FILL_BATCH] for start in range(0, len(rows), FILL_BATCH))
+        return await self._fill(organization, [(len(batch), *chain(*batch)) for batch in batches])
 
-    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> None:
-        sent = []
+    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> bool:
+        rows: list[tuple[str | bytes | int, ...]] = []
         for window, counters, term in windows:
-            key = self._keys.window(organization, window)
-            if counters == Counters():
-                sent.append(self._connection.call("DEL", key))
-                continue
-            kept = () if window.end_ms is None else ("PXAT", _forget_ms(window, term))
-            sent.append(self._connection.call("SET", key, codec.pack(counters), *kept))
-            if term is not None and term.max_values and is_used(counters):
-                values = self._keys.values(organization, window)
-                sent.append(self._connection.call("SADD", values, window.each_value))
-                if window.end_ms is not None:
-                    sent.append(self._connection.call("PEXPIREAT", values, _forget_ms(window, term)))
-        await asyncio.gather(*sent)
+            is_counted = term is not None and term.max_values > 0 and is_used(counters)
+            rows.append(
+                (
+                    self._keys.window(organization, window),
+                    codec.pack(counters) if counters != Counters() else b"",
+                    _forget_ms(window, term),
+                    self._keys.values(organization, window) if is_counted else "",
+                    window.each_value,
+                )
+            )
+        self._packed.pop(organization, None)
+        batches = (rows[start : start + FILL_BATCH] for start in range(0, len(rows), FILL_BATCH))
+        return await self._fill(organization, [(0, *chain(*batch)) for batch in batches])
+
+    async def _fill(self, organization: str, steps: Iterable[Arguments]) -> bool:
+        """Steps that keep nobody else waiting for long, all on their way at once."""
+        keys = self._keys.common(organization)[:2]
+        done = await asyncio.gather(
+            *(self._connection.run(scripts.FILL, keys, (LOWERED, *step)) for step in steps)
+        )
+        return all(done)
+
+    def _row(self, hold: Hold, places: bytes) -> tuple[str | bytes | int, ...]:
+        key = self._keys.hold(hold.organization, hold.reservation)
+        own = self._keys.idempotency(hold.organization, hold.idempotency_key) if hold.idempotency_key else ""
+        document, live = codec.encode_document(hold), codec.encode_live(hold)
+        return key, document, places, live, hold.expire_ms, own, f"{hold.content_hash} {key}"
 
     async def apply(self, entry: Entry) -> bool:
         if entry.type in _ONLY_ANEW:
@@ -156,6 +167,8 @@ def fence_of(text: str, run_id: str) -> Fence:
     return Fence(text, int(epoch) if made_in else 0, made_in, run_id)
 
 
-def _forget_ms(window: WindowRef, term: Term | None) -> int:
-    assert window.end_ms is not None
+def _forget_ms(window: WindowRef, term: Term | None) -> int | str:
+    """Nothing: never."""
+    if window.end_ms is None:
+        return ""
     return window.end_ms + OUTLIVE_MS + (term.keep_ms if term is not None else 0)

@@ -65,8 +65,9 @@ LEFT_BEHIND = Script("left_behind")
 LOOK = Script("look")
 FENCE = Script("fence", alone=True)
 CLEAR = Script("clear", alone=True)
+FILL = Script("fill", alone=True)
 
-ALONE = (FENCE, CLEAR)
+ALONE = (FENCE, CLEAR, FILL)
 """Scripts for whoever makes an organization's keys anew."""
 
 ALL = (
