@@ -44,6 +44,9 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 _OPTIONS: Mapping[str, int] = {
     "grpc.max_concurrent_streams": 5_000,  # of one connection: all calls of a method and all streams at once
+    # Beyond this the core answers calls that wait for a lane CANCELLED, from 1,000 on if not told otherwise.
+    "grpc.server.max_pending_requests": 10_000,
+    "grpc.server.max_pending_requests_hard_limit": 20_000,
     "grpc.max_receive_message_length": 4 * 1024 * 1024,  # a budget with 1,000 overrides
     "grpc.max_metadata_size": 16 * 1024,
     "grpc.server_handshake_timeout_ms": 5_000,
