@@ -16,7 +16,7 @@ from quota_service import telemetry
 from quota_service.application.dead_letters import DeadLetters
 from quota_service.application.ledger_ports import WindowBalance, Written
 from quota_service.domain.ledger import Entry, EntryType, LimitChange, Origin, hold_of_changes
-from quota_service.domain.reservation import WindowRef
+from quota_service.domain.reservation import State, WindowRef
 from quota_service.stores.postgres.dead_letters import PostgresDeadLetters
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.recovery import PostgresEpochs
@@ -319,6 +319,22 @@ async def test_what_the_ledger_has_by_another_way_counts_once(
     assert await store.balances("acme") == {}
     assert [each.written for each in await letters.replay("acme", [])] == [Written.REPLAYED]
     assert (await epochs.epoch("acme")).broken is False
+
+
+async def test_what_the_ledger_saw_end_otherwise_is_settled_late_and_brought_to_keys_made_without_it(
+    pool: asyncpg.Pool, letters: DeadLetters, ledger: PostgresLedger
+) -> None:
+    store, epochs, entry = PostgresDeadLetters(pool), PostgresEpochs(pool), refused_commit()
+    await store.put(entry, "error", 5)
+    await ledger.write(Life(a_hold()).end(State.RELEASED).entries)
+    async with epochs.alone("acme") as turn:
+        await turn.begin()
+        assert await turn.windows(0) == []
+
+    assert [each.written for each in await letters.replay("acme", [])] == [Written.NEW]
+
+    late = [pending.entry for pending in await epochs.pending("acme", 10) if pending.entry.late]
+    assert [(each.key, each.charged) for each in late] == [("r1/late", entry.charged)]
 
 
 async def test_what_a_dead_letter_carries_into_a_window_is_not_carried_again(pool: asyncpg.Pool) -> None:

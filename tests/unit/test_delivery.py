@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, cast
 
 import pytest
 
@@ -16,6 +17,7 @@ from quota_service.application.ledger_ports import (
     Written,
 )
 from quota_service.application.ports import Page
+from quota_service.application.upkeep import Upkeep, UpkeepSettings
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.commands import Event
 from quota_service.domain.errors import StoreUnavailable
@@ -122,6 +124,28 @@ class Observer:
         self.failed.append(work)
 
 
+class Stream:
+    """Events that somebody left behind, of one organization."""
+
+    def __init__(self, waiting: Sequence[Event]) -> None:
+        self.waiting = list(waiting)
+
+    async def older_than(self, organization: str, age_ms: int, count: int) -> Sequence[Event]:
+        return self.waiting[:count]
+
+    async def acknowledge(self, organization: str, events: Sequence[Event]) -> None:
+        self.waiting = [event for event in self.waiting if event not in events]
+
+    async def versions(self) -> Mapping[str, int]:
+        return {"acme": 1}
+
+    async def publish_version(self, organization: str, version: int) -> None:
+        pass
+
+    async def charged(self, balances: Sequence[WindowBalance]) -> None:
+        pass
+
+
 class Scene:
     """A delivery, and all that it works with."""
 
@@ -133,6 +157,14 @@ class Scene:
         self.delivery = Delivery(
             self.ledger, self.dead_letters, self.observer, settings, clock=lambda: self.now_s
         )
+
+    def repair(self, stream: Any, **settings: int) -> Awaitable[None]:
+        """One round, as every replica does it again and again."""
+        bounds = UpkeepSettings(**settings)
+        upkeep = Upkeep(
+            stream, stream, stream, self.delivery, stream, cast(Any, None), cast(Any, self.observer), bounds
+        )
+        return upkeep.repair()
 
 
 def events(*numbers: int) -> list[Event]:
@@ -280,3 +312,26 @@ async def test_events_that_cannot_stay_are_not_given_up_where_too_many_are_refus
         await scene.delivery.carry(events(*range(6)))
 
     assert (len(scene.dead_letters.kept), scene.ledger.written) == (3, {"k5"})
+
+
+async def test_a_repair_reaches_what_lies_behind_refused_events_and_tries_those_once() -> None:
+    scene, stream = Scene(0, 1, 2, 5), Stream(events(*range(10)))
+
+    await scene.repair(stream, batch=2)
+
+    assert stream.waiting == events(0, 1, 2, 5)
+    assert scene.ledger.written == {f"k{number}" for number in (3, 4, 6, 7, 8, 9)}
+    assert sorted(scene.observer.refused) == [("k0", 1), ("k1", 1), ("k2", 1), ("k5", 1)]
+
+    for _ in range(4):
+        await scene.repair(stream, batch=2)
+    assert (stream.waiting, sorted(scene.dead_letters.kept)) == ([], ["k0", "k1", "k2", "k5"])
+
+
+async def test_a_repair_ends_for_now_where_very_many_events_are_refused() -> None:
+    scene, stream = Scene(*range(100)), Stream(events(*range(100)))
+
+    await scene.repair(stream, batch=10, refused_max=15)
+
+    assert len(scene.observer.refused) == 20
+    assert stream.waiting == events(*range(100))
