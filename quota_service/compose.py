@@ -174,8 +174,8 @@ async def _stores(settings: Settings) -> AsyncIterator[Settings]:
 
 @asynccontextmanager
 async def _composed(settings: Settings) -> AsyncIterator[Parts]:
+    connection = Connection(settings.valkey_url, changed=telemetry.StoreLog().valkey_changed)
     pool = await open_pool(PoolSettings(url=settings.postgres_url))
-    connection = Connection(settings.valkey_url)
     try:
         await schema.check_version(pool)
         yield _wire(settings, pool, connection)

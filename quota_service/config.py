@@ -16,7 +16,8 @@ class Settings:
     """Each setting comes from the command line, or from the variable `QUOTA_` and its name in capitals.
 
     `dev`: development mode, which embeds the stores where no URLs are set, migrates by itself, answers
-    reflection and asks nobody who they are. `valkey_url`: `redis://…`, `rediss://…` or `unix://…`.
+    reflection and asks nobody who they are. `valkey_url`: `redis://…`, `rediss://…`, `unix://…` or, for a
+    master that Sentinel knows, `redis+sentinel://host:26379,host:26379/name`.
     `postgres_url`: `postgresql://…`. `data_dir`: where embedded stores keep their data. `key_prefix`: put
     before every key in Valkey. `drain_ms`: how long a stopping server serves on after it has told health
     checks that it is leaving; `grace_ms`: how long it then lets calls finish.

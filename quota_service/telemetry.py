@@ -44,6 +44,12 @@ class StoreLog:
         if conflicts:
             log.error("ledger keys used with other content", conflicts=conflicts, entries=entries)
 
+    def valkey_changed(self, available: bool, error: BaseException | None) -> None:
+        if available:
+            log.info("Valkey answers again")
+        else:
+            log.error("Valkey does not answer", reason=str(error))
+
     def recovered(self, organization: str, epoch: int) -> None:
         log.warning("Valkey's keys were made anew from the ledger", organization=organization, epoch=epoch)
 

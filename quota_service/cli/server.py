@@ -112,7 +112,10 @@ def _failure(error: BaseException) -> BaseException:
     from quota_service.domain.errors import StoreUnavailable
     from quota_service.embedded import EmbeddedError
     from quota_service.stores.postgres.migrate import MigrationError
+    from quota_service.stores.valkey.address import AddressMalformed
 
+    if isinstance(error, AddressMalformed):
+        return CommandError(str(error))
     known = (AddressInUse, EmbeddedError, MigrationError, StoreUnavailable)
     return CommandError(str(error), code=ExitCode.UNAVAILABLE) if isinstance(error, known) else error
 

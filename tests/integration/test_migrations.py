@@ -47,6 +47,13 @@ async def test_an_empty_database_is_brought_to_what_the_code_expects(empty_url: 
     await close_pool(pool)
 
 
+async def test_a_newer_database_is_served_too_while_replicas_are_replaced(postgres_url: str) -> None:
+    pool = await open_pool(PoolSettings(url=postgres_url, connections_min=1))
+    await pool.execute("INSERT INTO schema_migrations (version) VALUES ('99990101000000')")
+    await check_version(pool)
+    await close_pool(pool)
+
+
 async def test_migrating_again_changes_nothing(empty_url: str) -> None:
     await asyncio.to_thread(migrations.migrate, empty_url)
     pool = await open_pool(PoolSettings(url=empty_url))

@@ -57,9 +57,13 @@ async def current_version(pool: asyncpg.Pool) -> str:
 
 
 async def check_version(pool: asyncpg.Pool) -> None:
-    """Raises MigrationError where the database's schema is not the one that this code expects."""
+    """Raises MigrationError where the database's schema is older than the one that this code expects.
+
+    A newer one will do: migrations leave what the version before them needs, so that replicas can be replaced
+    one by one.
+    """
     current, expected = await current_version(pool), expected_version()
-    if current != expected:
+    if current < expected:
         raise MigrationError(
             f"The database's schema is at {current or 'nothing'}, this version needs {expected}: "
             "run `quota migrate`."
