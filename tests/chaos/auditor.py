@@ -67,14 +67,18 @@ def _settlements(journal: Journal, evidence: Evidence, verdict: Verdict) -> None
     """What was charged to each reservation is what its Commits were answered, once."""
     charged: dict[str, Spent] = defaultdict(Spent)
     finals: Counter[str] = Counter()
+    voids: Counter[str] = Counter()
     for entry in evidence.entries:
         if entry.type == "COMMIT":
             charged[entry.reservation] = charged[entry.reservation].plus(entry.charged)
-            finals[entry.reservation] += entry.final
+            finals[entry.reservation] += entry.final and entry.charged != NOTHING
+            voids[entry.reservation] += entry.final and entry.charged == NOTHING
     lost = _lost_parts(journal)
     for name, settled in _newest(journal.settled).items():
         found = charged.get(id_of(name), NOTHING)
-        _settlement(journal, settled, found, finals[id_of(name)], lost.get(name, 0), verdict)
+        # A final Commit may charge nothing: alone, where a part before it has charged as much.
+        ends = finals[id_of(name)] or min(1, voids[id_of(name)])
+        _settlement(journal, settled, found, ends, lost.get(name, 0), verdict)
     asked = {id_of(name): totals for name, totals in journal.totals_asked.items()}
     forgotten = {id_of(name) for name in lost}
     for reservation, amount in charged.items():
@@ -187,8 +191,10 @@ def _ends(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
         if entry.reservation:
             of_reservation[entry.reservation].append(entry)
     for reservation, entries in of_reservation.items():
-        in_time = [entry for entry in entries if entry.type == "COMMIT" and entry.final and not entry.late]
-        late = [entry for entry in entries if entry.type == "COMMIT" and entry.final and entry.late]
+        finals = [entry for entry in entries if entry.type == "COMMIT" and entry.final]
+        counted = _counted(finals, verdict)
+        in_time = [entry for entry in counted if not entry.late]
+        late = [entry for entry in counted if entry.late]
         void = [entry for entry in entries if entry.type in ("RELEASE", "EXPIRE")]
         has_hold = any(entry.type == "HOLD" for entry in entries)
         types = " ".join(f"{entry.type}{' late' * entry.late}{' final' * entry.final}" for entry in entries)
@@ -204,6 +210,17 @@ def _ends(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
         known = of_reservation.get(id_of(released.reservation))
         if not known and not journal.lost_between(released.at_s, math.inf):
             verdict.found("G5", f"{released.reservation} was released, and the ledger has nothing of it")
+
+
+def _counted(finals: list[Entry], verdict: Verdict) -> list[Entry]:
+    """Final Commits without those that are void: they charged nothing, because another had come first."""
+    counted = [entry for entry in finals if entry.charged != NOTHING]
+    if len(finals) > 1 and counted:
+        verdict.counts["ends that charged nothing, because another had come first"] += len(finals) - len(
+            counted
+        )
+        return counted
+    return finals
 
 
 def _balances(evidence: Evidence, verdict: Verdict) -> None:

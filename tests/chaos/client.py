@@ -42,6 +42,8 @@ class Client:
             return None
         if answer.error is not None:
             over = granted is not None and answer.at_s > granted.expire_s - CLOSE_TO_EXPIRY_S
+            # What was granted without Valkey holds nothing that an Extend could add to.
+            over = over or (granted is not None and granted.degraded and verb == "Extend")
             fits = answer.error.reason in expected or (over and answer.error.reason == "RESERVATION_ENDED")
             if not fits:
                 self.refused(verb, key, answer, granted)
@@ -66,6 +68,8 @@ class Client:
         again = await self.caller.ask(verb, key, method, request, timeout_s=SETTLE_S, attempts=20)
         if again is None or (again.error is not None and again.error.reason == "RESERVATION_ENDED"):
             return  # nobody answered in time, or the hold is over by now
+        if _tells_of_an_outage(again):
+            return
         self._journal.repeats[verb] += 1
         was = essence(request, first.message)
         is_ = again.error_text or essence(request, again.message)
@@ -96,6 +100,14 @@ class Client:
                 at_s=answer.at_s,
             )
         )
+
+
+def _tells_of_an_outage(answer: Answer) -> bool:
+    """A denial because a store is away says nothing about the reservation that there is."""
+    if not isinstance(answer.message, quota_pb2.AuthorizeResponse):
+        return False
+    reasons = {violation.reason for violation in answer.message.violations}
+    return reasons == {types_pb2.REASON_STORE_UNAVAILABLE}
 
 
 def _is_degraded(answer: Answer) -> bool:

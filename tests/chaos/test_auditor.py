@@ -124,6 +124,13 @@ def test_a_charge_made_under_two_keys_is_found() -> None:
     assert {"G3", "G5"} <= guarantees(verdict)
 
 
+def test_an_end_that_charged_nothing_beside_another_is_counted_and_is_no_second_end() -> None:
+    void = replace(LATE, charged=NOTHING)
+    verdict = audit(journal(), evidence(HOLD, COMMIT, void), RULES)
+    assert verdict.findings == []
+    assert verdict.counts["ends that charged nothing, because another had come first"] == 1
+
+
 def test_a_charge_of_another_amount_is_found() -> None:
     wrong = replace(COMMIT, charged=Spent(61, 30, 1))
     assert "G3" in guarantees(audit(journal(), evidence(HOLD, wrong), RULES))
