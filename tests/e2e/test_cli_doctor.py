@@ -1,0 +1,123 @@
+"""`quota doctor`, `quota reconcile` and `quota deadletter`, against real servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from quota_service.embedded.ports import free_port
+from tests.e2e.conftest import Server
+from tests.support.process import serving
+
+CHECKS = [
+    "service.circuit_breaker",
+    "valkey.reachable",
+    "valkey.version",
+    "valkey.role",
+    "valkey.eviction_policy",
+    "valkey.persistence",
+    "valkey.last_write",
+    "valkey.replicas",
+    "valkey.memory",
+    "postgres.reachable",
+    "postgres.version",
+    "postgres.role",
+    "postgres.durability",
+    "postgres.connections",
+    "postgres.schema",
+    "postgres.partitions",
+    "clocks.valkey",
+    "clocks.postgres",
+    "organizations.epoch",
+    "organizations.pending",
+    "organizations.lag",
+    "organizations.buffer",
+    "organizations.dead_letters",
+]
+
+
+@contextmanager
+def serving_on(valkey_url: str, postgres_url: str, *arguments: str) -> Iterator[Server]:
+    """A server over given stores."""
+    address = f"127.0.0.1:{free_port()}"
+    urls = {"QUOTA_VALKEY_URL": valkey_url, "QUOTA_POSTGRES_URL": postgres_url}
+    with serving(*arguments, "--address", address, **urls) as process:
+        process.wait_for("is ready on")
+        yield Server(address=address)
+
+
+def test_a_server_in_order_is_well(server: Server) -> None:
+    done = server.quota("doctor")
+    assert done.code == 0, done.out
+    for check in CHECKS:
+        assert check in done.out
+    assert "all is well" in done.out
+    assert "✓" in done.out
+    assert "✗" not in done.out
+
+    document = server.quota_json("doctor")
+    assert document["level"] == "LEVEL_OK"
+    assert [finding["check"] for finding in document["findings"]] == CHECKS
+    assert {tuple(finding) for finding in document["findings"]} == {
+        ("check", "level", "found", "advice", "organization")
+    }
+
+
+def test_settings_that_lose_data_are_a_warning_in_development_and_a_failure_otherwise(
+    store_urls: dict[str, str], postgres_url: str, key_prefix: str
+) -> None:
+    prefix = ("--key-prefix", f"{key_prefix}/")
+    with serving_on(store_urls["valkey"], postgres_url, *prefix) as production:
+        done = production.quota("doctor", organization="")
+        document = json.loads(production.quota("doctor", "--json", organization="").out)
+    assert done.code == 2
+    assert "✗" in done.out
+    [durability] = [each for each in document["findings"] if each["check"] == "postgres.durability"]
+    assert durability == {
+        "check": "postgres.durability",
+        "level": "LEVEL_FAILURE",
+        "found": "fsync, full_page_writes, synchronous_commit are off: a crash can lose what was committed.",
+        "advice": "Switch on what is off.",
+        "organization": "",
+    }
+    with serving_on(store_urls["valkey"], postgres_url, *prefix, "--dev") as development:
+        assert development.quota("doctor").code == 1
+
+
+def test_a_store_that_is_away_is_a_finding(postgres_url: str) -> None:
+    with serving_on(f"redis://:secret@127.0.0.1:{free_port()}", postgres_url) as server:
+        done = server.quota("doctor", organization="")
+    assert done.code == 2
+    assert "valkey.reachable" in done.out
+    assert "valkey.version" not in done.out
+    assert "postgres.version" in done.out
+    assert "secret" not in done.out + done.err
+
+
+def test_no_server_is_unknown() -> None:
+    done = Server(address=f"127.0.0.1:{free_port()}").quota("doctor")
+    assert (done.code, "no server answers" in done.err, done.out) == (3, True, "")
+
+
+def test_stores_that_agree_are_told_so(server: Server) -> None:
+    done = server.quota("reconcile", organization="")
+    assert done.code == 0, done.out + done.err
+    assert "acme: " in done.out
+    assert "nothing differs" in done.out
+
+    [compared] = server.quota_json("reconcile", "--repair", "--search")["organizations"]
+    assert compared["organization"] == "organizations/acme"
+    assert compared["drifts"] == compared["repairedDrifts"] == []
+    assert compared["summary"]["repaired"] is False
+
+    assert server.quota("reconcile", organization="nobody").code == 3
+
+
+def test_without_dead_letters_there_is_nothing_to_replay(server: Server) -> None:
+    assert server.quota("deadletter", "list").out == "no dead letters\n"
+    assert server.quota_json("deadletter", "list") == {"deadLetters": []}
+    assert (server.quota("deadletter", "replay", "--all").out) == "no dead letters\n"
+    assert server.quota("deadletter", "replay").code == 2
+    unknown = server.quota("deadletter", "replay", "--id", "77")
+    assert (unknown.code, "There is no dead letter 77" in unknown.out) == (1, True)
