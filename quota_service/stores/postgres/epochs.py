@@ -58,7 +58,9 @@ async def begin(connection: Connection, batch: Batch) -> State:
 
 async def reduced(connection: Connection, entries: Sequence[Entry], state: State) -> list[Entry]:
     """The entries, with Commits of contested reservations charging what the ledger has not charged yet."""
-    contested = {_reservation(entry) for entry in entries if entry.type is EntryType.COMMIT} & state.contested
+    commits = [entry for entry in entries if entry.type is EntryType.COMMIT]
+    contested = {_reservation(entry) for entry in commits} & state.contested
+    contested |= {_reservation(entry) for entry in commits if not state.has_run(entry)}
     if not contested:
         return list(entries)
     known = await _charges(connection, contested)

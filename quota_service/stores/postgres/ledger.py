@@ -32,6 +32,9 @@ from quota_service.stores.postgres.times import to_ms, to_time
 
 _SQL = sql.load("ledger")
 
+ACQUIRE_S = 3.0
+"""How long a batch waits for a connection: where none gets free, none answers."""
+
 
 class PostgresLedger:
     """Implements `Ledger`."""
@@ -45,7 +48,7 @@ class PostgresLedger:
             return WriteResult(())
         batch = Batch(entries)
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
                 return await write_batch(connection, batch)
 
     async def hold(self, organization: str, reservation: str) -> Hold | None:

@@ -17,6 +17,7 @@ from quota_service.stores.postgres import epochs, refused, sql
 from quota_service.stores.postgres.batch import balances
 from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.errors import translated
+from quota_service.stores.postgres.ledger import ACQUIRE_S
 from quota_service.stores.postgres.pool import Connection
 from quota_service.stores.postgres.times import to_ms, to_time
 
@@ -104,7 +105,7 @@ class PostgresEpochs:
     @asynccontextmanager
     async def alone(self, organization: str) -> AsyncIterator[PostgresTurn]:
         with translated():
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
                 await connection.execute(_SQL["lock"], organization)
                 # Statements of their own: they see what the lock has waited for.
                 row = await connection.fetchrow(_SQL["epoch"], organization)

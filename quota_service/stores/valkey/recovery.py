@@ -47,6 +47,7 @@ class ValkeyKeys:
         self._runner.adopt(organization, epoch)
 
     async def fence(self, organization: str) -> Fence:
+        await self._connection.refresh()
         run_id = await self._connection.run_id()
         raw = await self._connection.call("HGET", self._meta(organization), "fence")
         return fence_of(raw.decode() if raw is not None else "", run_id)

@@ -14,6 +14,7 @@ for i = 2, #ARGV do
 end
 if done > 0 then redis.call('HINCRBY', META, 'waiting', -done) end
 for i = 4, #KEYS do
-  redis.call('PEXPIRE', KEYS[i], ARGV[1])
+  -- A hold may live again: it was made anew from a ledger that had not seen its end. It ends anew when that is brought to it.
+  if not redis.call('ZSCORE', HOLDS, KEYS[i]) then redis.call('PEXPIRE', KEYS[i], ARGV[1]) end
 end
 return {CODE.OK, now}
