@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from tests.chaos.evidence import Entry, Evidence, LiveWindow, Window
 from tests.chaos.journal import Journal, LimitChange, Settled, id_of
 from tests.chaos.overshoot import Overshoot, overshoots
 from tests.chaos.scene import NOTHING, BudgetRule, Spent
+from tests.chaos.sums import summed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +226,7 @@ def _counted(finals: list[Entry], verdict: Verdict) -> list[Entry]:
 
 def _balances(evidence: Evidence, verdict: Verdict) -> None:
     """The ledger's entries = its balances = what Valkey says is spent."""
-    sums = _summed(evidence.entries)
+    sums = summed(evidence.entries)
     for window in {*sums, *evidence.balances}:
         balance = evidence.balances.get(window)
         kept = (balance.spent, balance.overrun, balance.added.plus(balance.moved)) if balance else None
@@ -247,28 +248,6 @@ def _balances(evidence: Evidence, verdict: Verdict) -> None:
             verdict.found(
                 "G6", f"{_name(window)}: Valkey's limit differs by {_change(there)}, the ledger's by {change}"
             )
-
-
-Sum = tuple[Spent, Spent, Spent]
-
-
-def _summed(entries: Iterable[Entry]) -> dict[Window, Sum]:
-    """Spent, overrun, and change of the limit of every window that an entry names to some effect."""
-    sums: dict[Window, Sum] = {}
-    for window, gain in _gains(entries):
-        before = sums.get(window, (NOTHING, NOTHING, NOTHING))
-        spent, overrun, change = (one.plus(other) for one, other in zip(before, gain, strict=True))
-        sums[window] = (spent, overrun, change)
-    return sums
-
-
-def _gains(entries: Iterable[Entry]) -> Iterator[tuple[Window, Sum]]:
-    for entry in entries:
-        if entry.charged != NOTHING or entry.overrun != NOTHING:
-            for window in entry.windows:
-                yield window, (entry.charged, entry.overrun, NOTHING)
-        for window, change in entry.changes:
-            yield window, (NOTHING, NOTHING, change.amount)
 
 
 def _leaks(evidence: Evidence, verdict: Verdict) -> None:
