@@ -60,7 +60,7 @@ def _once(evidence: Evidence, verdict: Verdict) -> None:
     """No key has two entries."""
     for key, times in Counter((entry.organization, entry.key) for entry in evidence.entries).items():
         if times > 1:
-            verdict.counts["duplicates"] += 1
+            verdict.counts["entries that are there twice"] += 1
             verdict.found("G3", f"the ledger has {times} entries of {' '.join(key)}")
 
 

@@ -113,7 +113,7 @@ def test_what_was_buffered_before_the_copy_was_made_does_not_go_with_a_rollback(
 
 def test_an_entry_that_is_there_twice_is_found() -> None:
     verdict = audit(journal(), evidence(HOLD, COMMIT, COMMIT), RULES)
-    assert verdict.counts["duplicates"] == 1
+    assert verdict.counts["entries that are there twice"] == 1
     assert "G3" in guarantees(verdict)
 
 
