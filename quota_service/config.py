@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+PATIENCE_MS = 40
+DEV_PATIENCE_MS = 1_000
+
 
 class SettingsError(Exception):
     """A setting is wrong or missing. The text says which, and what to do."""
@@ -24,8 +27,9 @@ class Settings:
     `calls_max`: how many calls of a kind may be under way at a time; `calls_behind_max`: how many while the
     server cannot keep up. `left_behind_ms`: the age from which an event that waits for the ledger counts as
     left behind by whoever made it. `patience_ms`: how long Authorize waits for Valkey before the outage
-    policy answers. `buffer_bytes_max`: how many bytes of an organization's events may wait in Valkey while
-    PostgreSQL is away.
+    policy answers; 0: 40, or 1,000 in development mode, where other work may hold a machine up.
+    `buffer_bytes_max`: how many bytes of an organization's events may wait in Valkey while PostgreSQL is
+    away.
     """
 
     dev: bool = False
@@ -40,8 +44,13 @@ class Settings:
     calls_max: int = 1_000
     calls_behind_max: int = 32
     left_behind_ms: int = 10_000
-    patience_ms: int = 40
+    patience_ms: int = 0
     buffer_bytes_max: int = 256 * 1024 * 1024
+
+    @property
+    def patience_s(self) -> float:
+        """The patience that is meant."""
+        return (self.patience_ms or (DEV_PATIENCE_MS if self.dev else PATIENCE_MS)) / 1000
 
     def __post_init__(self) -> None:
         if bool(self.valkey_url) != bool(self.postgres_url):

@@ -1,0 +1,1 @@
+"""What is made of what, and given to whom: pools → stores → application → edge."""

@@ -1,0 +1,150 @@
+"""Wires the service: the stores, what decides and settles over them, and the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import asyncpg
+
+from quota_service import telemetry
+from quota_service.application.alert_details import AlertDetails
+from quota_service.application.alerts import Alerts
+from quota_service.application.authorization import Authorization
+from quota_service.application.configurations import Configurations
+from quota_service.application.delivery import Delivery
+from quota_service.application.denial_counts import DenialCounts
+from quota_service.application.extension import Extension
+from quota_service.application.health import Health
+from quota_service.application.memory import Memory
+from quota_service.application.offline import Offline
+from quota_service.application.opening import Openings
+from quota_service.application.outage import Outages
+from quota_service.application.recording import Recording
+from quota_service.application.recovery import Recovery
+from quota_service.application.registration import Registration
+from quota_service.application.settlement import Commits, Releases
+from quota_service.application.tracking import Tracked
+from quota_service.application.upkeep import Upkeep, UpkeepSettings
+from quota_service.application.writing import LedgerWriter
+from quota_service.config import Settings
+from quota_service.edge.calls import CallSettings
+from quota_service.edge.quota import QuotaServicer, QuotaUseCases
+from quota_service.edge.server import Server, ServerSettings, build_server
+from quota_service.stores.postgres.alerts import PostgresAlerts
+from quota_service.stores.postgres.beginnings import PostgresBeginnings
+from quota_service.stores.postgres.configuration import PostgresConfigurationStore
+from quota_service.stores.postgres.dead_letters import PostgresDeadLetters
+from quota_service.stores.postgres.denials import PostgresDenials
+from quota_service.stores.postgres.ledger import PostgresLedger
+from quota_service.stores.postgres.recovery import PostgresEpochs
+from quota_service.stores.prices import GenaiAliases
+from quota_service.stores.valkey.connection import Connection
+from quota_service.stores.valkey.events import ValkeyEventLog
+from quota_service.stores.valkey.holds import ValkeyHoldStore
+from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.recovery import ValkeyKeys
+from quota_service.stores.valkey.runner import Runner, RunnerSettings
+from quota_service.stores.valkey.windows import ValkeyWindowStore
+from quota_service.wiring.services import Foundation, services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A composed service: the server, and the work beside it."""
+
+    server: Server
+    writer: LedgerWriter
+    upkeep: Upkeep
+    alerts: Alerts
+    details: AlertDetails
+    denials: DenialCounts
+    tracked: Tracked
+    pool: asyncpg.Pool
+    warm: Callable[[], Awaitable[None]]
+
+
+def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Parts:
+    keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
+    health = Health()
+    store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
+    runner = Runner(
+        connection,
+        keys,
+        RunnerSettings(buffer_bytes_max=settings.buffer_bytes_max, patience_s=settings.patience_s),
+    )
+    holds, events = ValkeyHoldStore(runner), ValkeyEventLog(runner)
+    configurations, memory = Configurations(store, aliases), Memory(holds, ledger, health)
+    kept_alerts, kept_denials = PostgresAlerts(pool), PostgresDenials(pool)
+    alerts = Alerts(configurations, kept_alerts, observer, holds.now_ms)
+    denials = DenialCounts(kept_denials, observer)
+    delivery = Delivery(ledger, PostgresDeadLetters(pool), observer)
+    writer = LedgerWriter(delivery, events, alerts, health, observer)
+    epochs = PostgresEpochs(pool)
+    recovery = Recovery(ValkeyKeys(runner), epochs, delivery, configurations, alerts, health, observer)
+    runner.establish = recovery.establish
+    offline = Offline(ledger, alerts, holds.now_ms)
+    openings = Openings(ValkeyWindowStore(runner), PostgresBeginnings(pool), ledger, writer)
+    recording = Recording(configurations, holds, memory, writer, openings, offline, tracked)
+    use_cases = QuotaUseCases(
+        configurations=configurations,
+        authorization=Authorization(
+            configurations,
+            holds,
+            writer,
+            Registration(store, holds),
+            openings,
+            Outages(ledger, health),
+            alerts,
+            denials,
+        ),
+        commits=Commits(
+            configurations, holds, memory, writer, recording, openings, recovery, offline, tracked
+        ),
+        releases=Releases(holds, memory, writer, offline, tracked),
+        extension=Extension(configurations, holds, memory, writer, tracked, alerts, denials),
+        recording=recording,
+        memory=memory,
+    )
+    foundation = Foundation(
+        pool=pool,
+        runner=runner,
+        store=store,
+        ledger=ledger,
+        aliases=aliases,
+        holds=holds,
+        configurations=configurations,
+        openings=openings,
+        recovery=recovery,
+        writer=writer,
+        tracked=tracked,
+        alerts=alerts,
+        observer=observer,
+    )
+    offered = services(QuotaServicer(use_cases), foundation, development=settings.dev)
+    return Parts(
+        server=build_server(offered, _server_settings(settings)),
+        writer=writer,
+        upkeep=Upkeep(
+            store,
+            holds,
+            events,
+            delivery,
+            alerts,
+            recovery,
+            observer,
+            UpkeepSettings(left_behind_ms=settings.left_behind_ms),
+        ),
+        alerts=alerts,
+        details=AlertDetails(kept_alerts, observer),
+        denials=denials,
+        tracked=tracked,
+        pool=pool,
+        warm=lambda: asyncio.to_thread(aliases.warm),
+    )
+
+
+def _server_settings(settings: Settings) -> ServerSettings:
+    calls = CallSettings(in_flight_max=settings.calls_max, behind_max=settings.calls_behind_max)
+    return ServerSettings(reflection=settings.dev, calls=calls)
