@@ -108,7 +108,7 @@ def _lost_parts(journal: Journal) -> dict[str, int]:
     """
     lost: dict[str, int] = {}
     for each in journal.settled:
-        if not each.final and not each.in_ledger and journal.lost_between(each.at_s, math.inf):
+        if not each.final and not each.in_ledger and journal.may_have_lost(each):
             lost[each.reservation] = max(lost.get(each.reservation, 0), each.total.cost)
     return lost
 
@@ -125,7 +125,7 @@ def _settlement(
     missing = settled.total.cost - charged.cost
     if whole:
         verdict.counts[f"commits {durable} found in the ledger"] += 1
-    elif not settled.in_ledger and journal.lost_between(settled.at_s, math.inf):
+    elif not settled.in_ledger and journal.may_have_lost(settled):
         verdict.counts["commits BUFFERED that Valkey lost"] += 1
     elif 0 < missing <= lost_parts and finals == settled.final:
         verdict.counts["commits LEDGER after a part that was BUFFERED, which Valkey lost"] += 1
@@ -148,7 +148,7 @@ def _records(journal: Journal, evidence: Evidence, verdict: Verdict) -> None:
         verdict.counts[f"records answered {durable}"] += 1
         if charged == each.charged:
             verdict.counts[f"records {durable} found in the ledger"] += 1
-        elif charged is None and not each.in_ledger and journal.lost_between(each.at_s, math.inf):
+        elif charged is None and not each.in_ledger and journal.may_have_lost(each):
             verdict.counts["records BUFFERED that Valkey lost"] += 1
         else:
             verdict.counts["records lost"] += 1

@@ -29,7 +29,9 @@ class Granted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """A Commit was answered. `total`: what its usage costs in all; `told`: what the answer says of that."""
+    """A Commit of `asked_s` was answered. `total`: what its usage costs in all; `told`: what the answer says
+    of that.
+    """
 
     reservation: str
     total: Spent
@@ -37,6 +39,7 @@ class Settled:
     final: bool
     late: bool
     in_ledger: bool
+    asked_s: float
     at_s: float
 
 
@@ -55,6 +58,7 @@ class Recorded:
     key: str
     charged: Spent
     in_ledger: bool
+    asked_s: float
     at_s: float
 
 
@@ -179,13 +183,20 @@ class Journal:
             line = {"what": type(told).__name__, **dataclasses.asdict(told)}
             self.file.write(json.dumps(line) + "\n")
 
-    def lost_between(self, from_s: float, until_s: float) -> bool:
-        """Whether Valkey may have forgotten something that it was told at `from_s`, by `until_s`."""
+    def lost_between(self, from_s: float, until_s: float, *, told_s: float | None = None) -> bool:
+        """Whether Valkey may have forgotten, by `until_s`, what it was told at `from_s` (or at some instant
+        from then to `told_s`).
+        """
         return any(
-            loss.since_s - CLOCK_GRAIN_S <= from_s <= loss.ended_s + CLOCK_GRAIN_S
+            loss.since_s - CLOCK_GRAIN_S <= (from_s if told_s is None else told_s)
+            and from_s <= loss.ended_s + CLOCK_GRAIN_S
             and loss.began_s - CLOCK_GRAIN_S <= until_s
             for loss in self.losses
         )
+
+    def may_have_lost(self, answered: Settled | Recorded) -> bool:
+        """Whether a charge that was BUFFERED may be gone with Valkey's data, perhaps before its answer."""
+        return self.lost_between(answered.asked_s, math.inf, told_s=answered.at_s)
 
     def granted_as(self, reservation: str) -> Granted | None:
         """What was granted under an id; `None` where no client was told."""

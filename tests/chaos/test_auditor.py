@@ -44,7 +44,9 @@ HOLD = Entry(
 COMMIT = replace(HOLD, key=f"{R}/end", type="COMMIT", charged=USED, final=True)
 EXPIRE = replace(HOLD, key=f"{R}/end", type="EXPIRE", final=True)
 LATE = replace(COMMIT, key=f"{R}/late", late=True)
-SETTLED = Settled(reservation=NAME, total=USED, told=USED, final=True, late=False, in_ledger=True, at_s=20.0)
+SETTLED = Settled(
+    reservation=NAME, total=USED, told=USED, final=True, late=False, in_ledger=True, asked_s=19.0, at_s=20.0
+)
 GRANTED = Granted(reservation=NAME, asked_s=10.0, at_s=11.0, expire_s=40.0, degraded=False)
 
 
@@ -96,7 +98,7 @@ def test_a_commit_answered_ledger_that_is_not_there_is_lost_even_if_valkey_was_e
     assert verdict.counts["commits lost"] == 1
 
 
-@pytest.mark.parametrize(("lost_at_s", "broken"), [(21.0, set()), (15.0, {"G3"})])
+@pytest.mark.parametrize(("lost_at_s", "broken"), [(21.0, set()), (18.5, set()), (15.0, {"G3"})])
 def test_a_commit_answered_buffered_may_be_lost_only_with_valkeys_data(
     lost_at_s: float, broken: set[str]
 ) -> None:
@@ -155,7 +157,7 @@ def test_an_end_answered_ledger_misses_at_most_the_parts_that_were_buffered_and_
 def test_a_record_that_is_missing_or_that_nobody_asked_for_is_found() -> None:
     book = journal()
     book.records_asked["k"] = USED
-    book.tell(Recorded(key="k", charged=USED, in_ledger=True, at_s=20.0))
+    book.tell(Recorded(key="k", charged=USED, in_ledger=True, asked_s=19.0, at_s=20.0))
     record = replace(COMMIT, key="rec/k", type="RECORD", reservation="")
     roomy = {"lanes": BudgetRule((1_000, None, None), True)}
     assert audit(book, evidence(HOLD, COMMIT, record), roomy).findings == []

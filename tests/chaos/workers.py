@@ -122,7 +122,15 @@ class Worker:
         if answer is not None and answer.message is not None:
             in_ledger = answer.message.durability == types_pb2.DURABILITY_LEDGER
             self._count("Record", in_ledger)
-            self._journal.tell(Recorded(key=work.key, charged=charged, in_ledger=in_ledger, at_s=answer.at_s))
+            self._journal.tell(
+                Recorded(
+                    key=work.key,
+                    charged=charged,
+                    in_ledger=in_ledger,
+                    asked_s=answer.asked_s,
+                    at_s=answer.at_s,
+                )
+            )
 
     async def _adjusts(self, _: Work) -> None:
         request, changes = self._source.adjust()
@@ -219,6 +227,7 @@ class Worker:
                 final=not keep_open,
                 late=message.late,
                 in_ledger=in_ledger,
+                asked_s=answer.asked_s,
                 at_s=answer.at_s,
             )
         )
