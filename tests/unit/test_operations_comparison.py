@@ -8,13 +8,12 @@ from typing import Any
 from quota_service.application.operations.comparison import (
     Cell,
     Differences,
+    Held,
     Pair,
     Quantity,
-    Sums,
-    held_by,
     unexplained,
 )
-from quota_service.application.operations.reconciliation_ports import KeysMoment, LedgerMoment, Ran
+from quota_service.application.operations.reconciliation_ports import KeysMoment, LedgerMoment, LiveHold, Ran
 from quota_service.application.operations.steadiness import LOOKS, LOOKS_MAX, Suspects
 from quota_service.domain.amounts import Amounts, Meter
 from quota_service.domain.commands import Event
@@ -57,7 +56,7 @@ def differing(
     ledger: Counters | None = None,
     *,
     event: Entry | None = None,
-    held: Sums | None = None,
+    held: Held | None = None,
     window: WindowRef = WINDOW,
     **moment: Any,
 ) -> Differences:
@@ -68,7 +67,7 @@ def differing(
         [window],
         KeysMoment(epoch=EPOCH, windows=[keys], events=events, last_event="5-0", holds=None),
         LedgerMoment(windows={key_of(window): (window, ledger)} if ledger is not None else {}, **moments),
-        held or {},
+        held or Held(),
         None,
         NOW_MS,
     )
@@ -126,13 +125,12 @@ def test_a_change_of_a_limit_is_on_its_way_like_a_charge() -> None:
 
 
 def test_what_is_held_is_what_live_holds_hold() -> None:
-    held: Sums = {}
-    held_by([HOLD, replace(HOLD, reservation="r2", charged=Amounts(4))], held)
-    assert differing(Counters(held=Amounts(16, 40, 2), holds=2), held=held) == {}
-    assert differing(Counters(held=Amounts(16, 40, 2), holds=1), held=held) == {
+    held = Held([LiveHold("r1", NOW_MS, TEN, (WINDOW,)), LiveHold("r2", NOW_MS, Amounts(6), (WINDOW,))])
+    assert differing(Counters(held=Amounts(16, 20, 1), holds=2), held=held) == {}
+    assert differing(Counters(held=Amounts(16, 20, 1), holds=1), held=held) == {
         Cell(Quantity.HOLDS, None): Pair(1, 2)
     }
-    assert differing(Counters(held=Amounts(1)), held={}) == {Cell(Quantity.HELD, Meter.COST): Pair(1, 0)}
+    assert differing(Counters(held=Amounts(1))) == {Cell(Quantity.HELD, Meter.COST): Pair(1, 0)}
 
 
 def test_a_window_that_ended_long_ago_or_has_a_value_that_the_ledger_cannot_write_is_left_out() -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-from quota_service.application.operations.reconciliation_ports import KeysMoment, LedgerMoment, Ran
+from quota_service.application.operations.reconciliation_ports import KeysMoment, LedgerMoment, LiveHold, Ran
 from quota_service.application.plans import Plans
 from quota_service.domain.amounts import METERS, NOTHING, Amounts, Meter
 from quota_service.domain.ladder import LadderModel
 from quota_service.domain.ledger import Entry, Origin
-from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.domain.windows import WindowKey, is_kept, key_of
 
@@ -76,19 +76,32 @@ def differences(actual: Counters, expected: Counters, *, but_held: bool = True) 
     return found
 
 
-def held_by(holds: Iterable[Hold], sums: Sums) -> None:
-    """Adds what live holds hold to the sums."""
-    for hold in holds:
-        remaining = hold.remaining
-        for window in hold.windows:
-            key = key_of(window)
-            before = sums.get(key, Counters())
-            sums[key] = before._replace(held=before.held.plus(remaining), holds=before.holds + 1)
+class Held:
+    """What live holds hold, window by window."""
+
+    def __init__(self, holds: Iterable[LiveHold] = ()) -> None:
+        self._sums: dict[WindowKey, list[int]] = {}
+        self.add(holds)
+
+    def add(self, holds: Iterable[LiveHold]) -> None:
+        """Counts holds. There may be a hundred thousand, so their sums are kept in lists."""
+        for _, _, (cost_micros, tokens, requests), windows in holds:
+            for window in windows:
+                found = self._sums.setdefault(key_of(window), [0, 0, 0, 0])
+                found[0] += cost_micros
+                found[1] += tokens
+                found[2] += requests
+                found[3] += 1
+
+    def with_held(self, window: WindowRef, counters: Counters) -> Counters:
+        """A window with what is held in it."""
+        *amounts, holds = self._sums.get(key_of(window), (0, 0, 0, 0))
+        return counters._replace(held=Amounts(*amounts), holds=holds)
 
 
-def expected(keys: KeysMoment, ledger: LedgerMoment, held: Sums) -> Sums:
-    """What windows should be at the moment at which the keys were looked at. The ledger was looked at a
-    little later: what it has learnt since is taken off again.
+def expected(keys: KeysMoment, ledger: LedgerMoment) -> Sums:
+    """What windows should be at the moment at which the keys were looked at, but for what is held. The ledger
+    was looked at a little later: what it has learnt since is taken off again.
     """
     sums = {key: counters for key, (_, counters) in ledger.windows.items()}
     for key, counters in ledger.dead.items():
@@ -96,9 +109,6 @@ def expected(keys: KeysMoment, ledger: LedgerMoment, held: Sums) -> Sums:
     _add(sums, (event.entry for event in keys.events if _is_missing(event.entry, keys, ledger)), 1)
     _add(sums, (ran.entry for ran in ledger.newer if _is_later(ran, keys)), -1)
     _add(sums, ledger.pending, -1)
-    for key, counters in held.items():
-        before = sums.get(key, Counters())
-        sums[key] = before._replace(held=counters.held, holds=counters.holds)
     return sums
 
 
@@ -124,19 +134,20 @@ def unexplained(
     windows: Sequence[WindowRef],
     keys: KeysMoment,
     ledger: LedgerMoment,
-    held: Sums,
+    held: Held,
     plans: Plans | None,
     now_ms: int,
 ) -> Mapping[WindowRef, Differences]:
     """How windows differ from what they should be, as far as they do."""
-    sums = expected(keys, ledger, held)
+    sums = expected(keys, ledger)
     found = {}
     for window, actual in zip(windows, keys.windows, strict=True):
         known, _ = ledger.windows.get(key_of(window), (window, None))
         if not is_comparable(known, now_ms):
             continue
         opened = is_open(window, actual, plans, now_ms)
-        different = differences(actual, sums.get(key_of(window), Counters()), but_held=opened)
+        should = held.with_held(window, sums.get(key_of(window), Counters()))
+        different = differences(actual, should, but_held=opened)
         if different:
             found[window] = different
     return found

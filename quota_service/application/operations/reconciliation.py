@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 
 from quota_service.application.configurations import Configurations
 from quota_service.application.operations import comparison
-from quota_service.application.operations.comparison import Cell, Differences, Pair, Quantity, Sums
+from quota_service.application.operations.comparison import Cell, Differences, Held, Pair, Quantity, Sums
 from quota_service.application.operations.drift import (
     HoldDrift,
     Missing,
@@ -58,7 +58,7 @@ class _Comparison:
     plans: Plans | None
     windows: dict[object, WindowRef] = field(default_factory=dict)
     balances: Sums = field(default_factory=dict)
-    held: Sums = field(default_factory=dict)
+    held: Held = field(default_factory=Held)
     live: dict[str, int] = field(default_factory=dict)
     suspects: list[WindowRef] = field(default_factory=list)
     hold_suspects: list[_HoldRef] = field(default_factory=list)
@@ -146,11 +146,12 @@ class Reconciliation:
     async def _read(self, under_way: _Comparison, *, search: bool) -> AsyncIterator[Progress]:
         """Everything, one part after the other; what differs is suspected."""
         organization, now_ms = under_way.organization, self._keys.now_ms()
-        for window, counters in await self._ledger.windows(organization, now_ms - OUTLIVE_MS):
-            under_way.knows(window)
-            under_way.balances[key_of(window)] = counters
+        async for balances in self._ledger.windows(organization, now_ms - OUTLIVE_MS):
+            for window, counters in balances:
+                under_way.knows(window)
+                under_way.balances[key_of(window)] = counters
         async for part in self._keys.holds(organization):
-            comparison.held_by(part, under_way.held)
+            under_way.held.add(part)
             for hold in part:
                 under_way.live[hold.reservation] = hold.create_ms
                 for window in hold.windows:
@@ -188,8 +189,7 @@ class Reconciliation:
         found = await self._keys.windows(under_way.organization, windows)
         for window, actual in zip(windows, found, strict=True):
             key = key_of(window)
-            held = under_way.held.get(key, Counters())
-            should = under_way.balances.get(key, Counters())._replace(held=held.held, holds=held.holds)
+            should = under_way.held.with_held(window, under_way.balances.get(key, Counters()))
             if comparison.is_comparable(window, now_ms) and comparison.differences(actual, should):
                 under_way.suspects.append(window)
 
@@ -198,14 +198,13 @@ class Reconciliation:
     ) -> None:
         looked_at = windows.open
         found: dict[WindowRef, Differences] = {}
-        held_later: Sums | None = None
+        held_later: Held | None = None
         for part in _parts(looked_at):
             after_entry = await self._ledger.newest_entry()
             keys = await self._keys.moment(under_way.organization, part)
             ledger = await self._ledger.moment(under_way.organization, part, keys.events, after_entry)
             if keys.holds is not None:
-                held: Sums = {}
-                comparison.held_by(keys.holds, held)
+                held = Held(keys.holds)
             else:
                 held = held_later = held_later or await self._held(under_way.organization)
             found |= comparison.unexplained(part, keys, ledger, held, under_way.plans, self._keys.now_ms())
@@ -214,11 +213,11 @@ class Reconciliation:
         if holds.open:
             await self._look_at_holds(under_way.organization, holds)
 
-    async def _held(self, organization: str) -> Sums:
-        sums: Sums = {}
+    async def _held(self, organization: str) -> Held:
+        held = Held()
         async for part in self._keys.holds(organization):
-            comparison.held_by(part, sums)
-        return sums
+            held.add(part)
+        return held
 
     async def _look_at_holds(self, organization: str, holds: Suspects[_HoldRef]) -> None:
         """A hold is missing where only one store has it and nothing of it is on its way."""

@@ -9,11 +9,21 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from quota_service.domain.amounts import Amounts
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, Origin
-from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.domain.windows import WindowKey
+
+
+class LiveHold(NamedTuple):
+    """What a live hold holds, in each of its windows."""
+
+    reservation: str
+    create_ms: int
+    remaining: Amounts
+    windows: tuple[WindowRef, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +39,7 @@ class KeysMoment:
     windows: Sequence[Counters]
     events: Sequence[Event]
     last_event: str
-    holds: Sequence[Hold] | None
+    holds: Sequence[LiveHold] | None
 
 
 class Ran(NamedTuple):
@@ -77,7 +87,7 @@ class KeysLook(Protocol):
         """Raises StoreUnavailable also where too much waits for the ledger to be looked at."""
         ...
 
-    def holds(self, organization: str) -> AsyncIterator[Sequence[Hold]]:
+    def holds(self, organization: str) -> AsyncIterator[Sequence[LiveHold]]:
         """Every live hold, in parts: one after the other, so not at one moment."""
         ...
 
@@ -99,8 +109,10 @@ class KeysLook(Protocol):
 class LedgerLook(Protocol):
     """The ledger."""
 
-    async def windows(self, organization: str, ended_after_ms: int) -> Sequence[tuple[WindowRef, Counters]]:
-        """Where the ledger sees the windows that end later than that, or never."""
+    def windows(
+        self, organization: str, ended_after_ms: int
+    ) -> AsyncIterator[Sequence[tuple[WindowRef, Counters]]]:
+        """Where the ledger sees the windows that end later than that, or never, in parts."""
         ...
 
     async def newest_entry(self) -> int:

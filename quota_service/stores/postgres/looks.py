@@ -23,7 +23,8 @@ from quota_service.stores.postgres.times import to_time
 _SQL = sql.load("looks")
 _EPOCHS_SQL = sql.load("epochs")
 
-HOLDS_PER_READ = 2_000
+ROWS_PER_READ = 500
+"""What is read at a time: a few milliseconds of this process's time."""
 
 _decode_windows = msgspec.json.Decoder(tuple[WindowRef, ...]).decode
 
@@ -34,10 +35,12 @@ class PostgresLooks:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
 
-    async def windows(self, organization: str, ended_after_ms: int) -> Sequence[tuple[WindowRef, Counters]]:
-        with translated():
-            rows = await self._pool.fetch(_EPOCHS_SQL["live_balances"], organization, to_time(ended_after_ms))
-        return [balance_of(row) for row in rows]
+    async def windows(
+        self, organization: str, ended_after_ms: int
+    ) -> AsyncIterator[Sequence[tuple[WindowRef, Counters]]]:
+        arguments = (organization, to_time(ended_after_ms))
+        async for rows in self._in_parts(_EPOCHS_SQL["live_balances"], *arguments):
+            yield [balance_of(row) for row in rows]
 
     async def newest_entry(self) -> int:
         with translated():
@@ -69,17 +72,21 @@ class PostgresLooks:
         )
 
     async def open_holds(self, organization: str) -> AsyncIterator[Sequence[OpenHold]]:
-        with translated():
-            async with self._pool.acquire() as connection, connection.transaction(readonly=True):
-                cursor = await connection.cursor(_SQL["open_holds"], organization)
-                while rows := await cursor.fetch(HOLDS_PER_READ):
-                    yield [_open_hold(row) for row in rows]
+        async for rows in self._in_parts(_SQL["open_holds"], organization):
+            yield [_open_hold(row) for row in rows]
 
     async def open_among(self, organization: str, reservations: Collection[str]) -> frozenset[str]:
         return await self._reservations("open_among", organization, list(reservations))
 
     async def dead_reservations(self, organization: str) -> frozenset[str]:
         return await self._reservations("dead_reservations", organization)
+
+    async def _in_parts(self, statement: str, *arguments: object) -> AsyncIterator[list[asyncpg.Record]]:
+        with translated():
+            async with self._pool.acquire() as connection, connection.transaction(readonly=True):
+                cursor = await connection.cursor(statement, *arguments)
+                while rows := await cursor.fetch(ROWS_PER_READ):
+                    yield rows
 
     async def _reservations(self, name: str, *arguments: object) -> frozenset[str]:
         with translated():

@@ -171,6 +171,10 @@ def encode_live(hold: Hold) -> bytes:
     )
 
 
+def decode_live(live: bytes) -> Live:
+    return _live_decoder.decode(live)
+
+
 def decode_hold(doc: bytes, live: bytes) -> Hold:
     fixed = _document_decoder.decode(doc)
     moving = _live_decoder.decode(live)

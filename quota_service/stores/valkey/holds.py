@@ -183,20 +183,30 @@ class ValkeyHoldStore:
     async def live(self, organization: str, after: str, count: int) -> Page[Hold]:
         while await self.sweep(organization) == SWEEP_BATCH:
             pass
-        found = await self._indexed(self._keys.holds(organization), after, count)
+        found = await self.indexed(organization, after, count)
         holds = await asyncio.gather(*(self._read(key) for _, key in found))
         next_ = f"{found[-1][0]} {found[-1][1]}" if len(found) == count else ""
         return Page(tuple([hold for hold in holds if hold is not None and hold.state is State.HELD]), next_)
 
-    async def _indexed(self, index: str, after: str, count: int) -> list[tuple[int, str]]:
-        """The next live holds behind a place: expiry and key. Those of one expiry may fill several reads."""
+    async def indexed(self, organization: str, after: str, count: int) -> list[tuple[int, str]]:
+        """The next live holds behind a place (`<expiry> <key>`): expiry and key. Those of one expiry may fill
+        several reads.
+        """
         start, _, last = after.partition(" ")
         if after and not (start.isascii() and start.isdigit()):
             raise PageTokenInvalid
         fresh: list[tuple[int, str]] = []
         for offset in itertools.count(0, count):
             found = await self._connection.call(
-                "ZRANGE", index, start or "-inf", "+inf", "BYSCORE", "LIMIT", offset, count, "WITHSCORES"
+                "ZRANGE",
+                self._keys.holds(organization),
+                start or "-inf",
+                "+inf",
+                "BYSCORE",
+                "LIMIT",
+                offset,
+                count,
+                "WITHSCORES",
             )
             pairs = [(int(score), key.decode()) for key, score in zip(found[::2], found[1::2], strict=True)]
             fresh += [pair for pair in pairs if not after or pair > (int(start), last)]

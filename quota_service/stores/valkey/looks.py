@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
 
-from quota_service.application.operations.reconciliation_ports import KeysMoment
+import msgspec
+
+from quota_service.application.operations.reconciliation_ports import KeysMoment, LiveHold
+from quota_service.domain.amounts import NOTHING
 from quota_service.domain.errors import StoreUnavailable
-from quota_service.domain.reservation import Hold, State, WindowRef
+from quota_service.domain.reservation import State, WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.domain.windows import OUTLIVE_MS
 from quota_service.stores.valkey import codec, scripts
@@ -19,11 +24,13 @@ from quota_service.stores.valkey.runner import Runner
 EVENTS_MAX = 5_000
 """Events that one look reads: normally there are a few dozen."""
 
-HOLDS_MAX = 1_000
+HOLDS_MAX = 2_000
 """Live holds that one look reads: a few milliseconds of the server's time."""
 
-HOLDS_PER_READ = 200
+HOLDS_PER_READ = 250
 KEYS_PER_SCAN = 1_000
+
+_decode_places = msgspec.msgpack.Decoder(tuple[tuple[Any, ...], ...]).decode
 
 
 class ValkeyLooks:
@@ -55,23 +62,20 @@ class ValkeyLooks:
             windows=[codec.decode_counters(raw) for raw in found],
             events=[event_of_stream(id_, fields) for id_, fields in events],
             last_event=last_event.decode(),
-            holds=None if isinstance(holds, int) else _live(codec.decode_hold(*fields) for fields in holds),
+            holds=None if isinstance(holds, int) else self._live(organization, holds),
         )
 
-    async def holds(self, organization: str) -> AsyncIterator[Sequence[Hold]]:
-        after = ""
-        while True:
-            page = await self._holds.live(organization, after, HOLDS_PER_READ)
-            yield page.items
-            after = page.next
-            if not after:
-                return
+    async def holds(self, organization: str) -> AsyncIterator[Sequence[LiveHold]]:
+        after, found = "", [(0, "")]
+        while found:
+            found = await self._holds.indexed(organization, after, HOLDS_PER_READ)
+            if found:
+                yield await self._peek(organization, [key for _, key in found])
+                after = f"{found[-1][0]} {found[-1][1]}"
 
     async def live_among(self, organization: str, reservations: Sequence[str]) -> frozenset[str]:
         keys = [self._keys.hold(organization, each) for each in reservations]
-        found = await asyncio.gather(*(self._connection.call("HMGET", key, "doc", "live") for key in keys))
-        holds = (codec.decode_hold(*fields) for fields in found if fields[0] is not None)
-        return frozenset(hold.reservation for hold in _live(holds))
+        return frozenset(hold.reservation for hold in await self._peek(organization, keys))
 
     async def search(self, organization: str) -> AsyncIterator[Sequence[WindowRef]]:
         start = self._keys.windows_start(organization)
@@ -95,6 +99,21 @@ class ValkeyLooks:
             )
         )
 
+    async def _peek(self, organization: str, keys: Sequence[str]) -> list[LiveHold]:
+        found = await self._connection.run(scripts.PEEK, tuple(keys), ())
+        return self._live(organization, [(key, *parts) for key, parts in zip(keys, found, strict=True)])
+
+    def _live(self, organization: str, rows: Iterable[Sequence[Any]]) -> list[LiveHold]:
+        """Those that are live, of rows of key, windows and what moves."""
+        start, holds = len(self._keys.windows_start(organization)), []
+        for key, windows, packed in rows:
+            live = codec.decode_live(packed) if packed is not None else None
+            if live is not None and live.state is State.HELD:
+                reservation = self._keys.reservation_of(key if isinstance(key, str) else key.decode())
+                remaining = live.held if live.charged == NOTHING else live.held.beyond(live.charged)
+                holds.append(LiveHold(reservation, live.create_ms, remaining, _windows(windows, start)))
+        return holds
+
     def _window_keys(self, organization: str, windows: Sequence[WindowRef]) -> tuple[str, ...]:
         return tuple(self._keys.window(organization, window) for window in windows)
 
@@ -104,8 +123,10 @@ class ValkeyLooks:
         return forgotten_ms - OUTLIVE_MS if forgotten_ms >= 0 else None
 
 
-def _live(holds: Iterable[Hold]) -> list[Hold]:
-    return [hold for hold in holds if hold.state is State.HELD]
+@lru_cache(maxsize=65_536)
+def _windows(packed: bytes, start: int) -> tuple[WindowRef, ...]:
+    """Where a hold counts: calls of a kind share it. `start`: how much of a key comes before the window."""
+    return tuple(_window(place[1][start:], place[0] or None) for place in _decode_places(packed))
 
 
 def _window(rest: str, end_ms: int | None) -> WindowRef:

@@ -66,9 +66,10 @@ LOOK = Script("look")
 FENCE = Script("fence", alone=True)
 CLEAR = Script("clear", alone=True)
 FILL = Script("fill", alone=True)
+PEEK = Script("peek", alone=True)
 
-ALONE = (FENCE, CLEAR, FILL)
-"""Scripts for whoever makes an organization's keys anew."""
+ALONE = (FENCE, CLEAR, FILL, PEEK)
+"""Scripts that do not look at the fence: for whoever makes an organization's keys anew, or only looks."""
 
 ALL = (
     AUTHORIZE,

@@ -2,7 +2,7 @@
 -- Look: where windows stand, and all that is on its way from here to the ledger, at one moment. Due holds stay as they are.
 -- KEYS  1 meta  2 holds  3 events  4.. windows
 -- ARGV  1 at most how many events  2 at most how many holds
--- Reply OK, now, epoch, last event id ('' none), {windows}, {{id, fields}, ...}, {{doc, live}, ...}
+-- Reply OK, now, epoch, last event id ('' none), {windows}, {{id, fields}, ...}, {{key, windows, live}, ...}
 --       Beyond that many events or holds, their number stands where they would.
 local now = read_meta()
 
@@ -26,8 +26,8 @@ local holds = redis.call('ZCARD', HOLDS)
 if holds <= tonumber(ARGV[2]) then
   holds = {}
   for _, key in ipairs(redis.call('ZRANGE', HOLDS, 0, -1)) do
-    local fields = redis.call('HMGET', key, 'doc', 'live')
-    if fields[1] then holds[#holds + 1] = fields end
+    local fields = redis.call('HMGET', key, 'windows', 'live')
+    if fields[1] then holds[#holds + 1] = {key, fields[1], fields[2]} end
   end
 end
 return {CODE.OK, now, EPOCH, last_event(), windows, events, holds}
