@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 
-from quota.v1 import budget_pb2, operations_pb2, quota_pb2, types_pb2
+from quota.v1 import budget_pb2, money_pb2, operations_pb2, quota_pb2, types_pb2
 from tests.support.calls import cost, released, stands
 from tests.support.service import ACME, Client, authorize_request, commit_request
 from tests.support.stores import Stores
 
-SPENT = 0
-"""Its place in a window as Valkey keeps it."""
+SPENT, MOVED = 0, 7
+"""Their places in a window as Valkey keeps it."""
 
 
 async def reconciled(
@@ -153,6 +153,35 @@ async def test_a_window_that_nobody_knows_is_found_when_it_is_searched_for(
     assert [each.drifts for each in summaries] == [3, 0]
     assert await stands(client, "team", "bob") == (0, 0)
     assert await stands(client, "team", "ada") == (7_500, 0)
+
+
+async def test_what_windows_begin_with_and_changes_of_their_limits_are_no_drift(
+    client: Client, stores: Stores
+) -> None:
+    await founded(client)
+    await spend(client, "k1")
+    await client.budget("later", limits=cost(1_000_000))  # begins with what was spent before it was made
+    adjust = money_pb2.AdjustBudgetRequest(
+        name=f"{ACME}/budgets/team", amounts=cost(500), reason="more", request_id="r1"
+    )
+    await client.budgets.AdjustBudget(adjust)
+    move = money_pb2.ReallocateBudgetRequest(
+        source=f"{ACME}/budgets/team",
+        destination=f"{ACME}/budgets/later",
+        amounts=cost(70),
+        reason="elsewhere",
+        request_id="r2",
+    )
+    await stores.drained()
+    assert not (await reconciled(client, search=True))[0]
+    await client.budgets.ReallocateBudget(move)
+    await spend(client, "k2")
+    assert not (await reconciled(client, search=True))[0]
+
+    key = await window_key(stores, "later")
+    await tampered(stores, key, MOVED, [71, 0, 0])
+    [drift], _ = await reconciled(client)
+    assert (drift.quantity, drift.valkey, drift.ledger) == (drift.QUANTITY_MOVED, 71, 70)
 
 
 async def test_under_load_there_is_no_false_drift_and_true_drift_is_found(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from quota_service.application.operations.health_ports import (
 from quota_service.application.operations.organization_checks import Organization
 from quota_service.application.recovery_ports import Epoch, Fence
 from quota_service.domain.errors import StoreUnavailable
+
+ROOT = Path(__file__).parents[2]
 
 VALKEY = ValkeyFacts(
     kind="valkey",
@@ -241,3 +244,8 @@ async def test_a_store_that_does_not_answer_is_a_failure_and_the_other_is_checke
     without_postgres = await diagnosed(postgres=False)
     assert {check for check, level in without_postgres.items() if level is not OK} == {"postgres.reachable"}
     assert "organizations.lag" not in without_postgres
+
+
+async def test_every_check_is_documented() -> None:
+    documented = (ROOT / "docs" / "operations.md").read_text()
+    assert [check for check in await diagnosed() if f"`{check}`" not in documented] == []
