@@ -27,6 +27,8 @@ Exit codes:
   4  conflict, or the state does not allow it
   5  the server is unavailable
  70  a fault of the command itself
+
+`quota doctor` has the codes of monitoring plugins instead: see its help.
 """
 
 

@@ -174,5 +174,13 @@ def _window_row(drift: pb.Drift) -> tuple[str, ...]:
         f"{name} [{drift.each_value}]" if drift.each_value else name,
         tables.local_time(drift.window_start, "UTC"),
         f"{quantity}, {meter.lower()}" if meter else quantity,
-        *(tables.amount_of(meter, number) if meter else f"{number:,}" for number in numbers),
+        *(_exact(meter, number) for number in numbers),
     )
+
+
+def _exact(meter: str, number: int) -> str:
+    """To the last digit: a difference may be small."""
+    if meter != "COST":
+        return f"{number:,}"
+    whole, micros = divmod(abs(number), 1_000_000)
+    return f"{'-' if number < 0 else ''}${whole:,}.{micros:06}"

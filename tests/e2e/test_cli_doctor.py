@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
+import redis
+
 from quota_service.embedded.ports import free_port
 from tests.e2e.conftest import Server
 from tests.support.process import serving
@@ -112,6 +115,53 @@ def test_stores_that_agree_are_told_so(server: Server) -> None:
     assert compared["summary"]["repaired"] is False
 
     assert server.quota("reconcile", organization="nobody").code == 3
+
+
+def test_what_differs_is_shown_and_set_right(
+    store_urls: dict[str, str], postgres_url: str, key_prefix: str
+) -> None:
+    prefix = ("--key-prefix", f"{key_prefix}/")
+    with serving_on(store_urls["valkey"], postgres_url, *prefix, "--dev") as server:
+        spend(server)
+        tamper(store_urls["valkey"], key_prefix, "engineering-monthly")
+        done = server.quota("reconcile")
+        assert done.code == 1
+        assert "engineering-monthly" in done.out
+        assert "spent, cost" in done.out
+        assert "$0.007000  $0.006000   $0.001000" in done.out
+        assert "1 difference" in done.out
+        document = json.loads(server.quota("reconcile", "--json").out)
+        [drift] = document["organizations"][0]["drifts"]
+        assert (drift["quantity"], drift["meter"], drift["difference"]) == (
+            "QUANTITY_SPENT",
+            "METER_COST",
+            "1000",
+        )
+
+        mended = server.quota("reconcile", "--repair")
+        assert mended.code == 0, mended.out
+        assert "was set from the ledger; before that there differed" in mended.out
+        assert "nothing differs" in mended.out
+        assert server.quota("reconcile").code == 0
+
+
+def spend(server: Server) -> None:
+    """Charges something to every budget of the demo that applies to ada."""
+    model = ("--model", "anthropic/claude-sonnet-4-5")
+    granted = server.quota_json("authorize", "--user", "ada", *model, "--input-tokens", "1000")
+    usage = ("--input-tokens", "1000", "--output-tokens", "200")
+    assert server.quota("commit", granted["reservation"]["name"], *usage).code == 0
+
+
+def tamper(valkey_url: str, key_prefix: str, budget: str) -> None:
+    """Adds 1,000 micro-USD to what is spent in a budget's window."""
+    with redis.Redis.from_url(valkey_url) as valkey:
+        [key] = valkey.scan_iter(match=f"{key_prefix}/*window/{budget}/*", count=1000)
+        raw = valkey.get(key)
+        assert isinstance(raw, bytes)
+        window = msgspec.msgpack.decode(raw)
+        window[0][0] += 1_000
+        valkey.set(key, msgspec.msgpack.encode(window), keepttl=True)
 
 
 def test_without_dead_letters_there_is_nothing_to_replay(server: Server) -> None:
