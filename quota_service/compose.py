@@ -130,7 +130,7 @@ async def _composed(settings: Settings) -> AsyncIterator[Parts]:
     pool = await open_pool(PoolSettings(url=settings.postgres_url))
     try:
         await schema.check_version(pool)
-        yield wire(settings, pool, connection)
+        yield wire(settings, pool, connection, await schema.clock_ms(pool))
     finally:
         await connection.close()
         await close_pool(pool)

@@ -11,6 +11,7 @@ from quota_service.application.denials import Counted, Stopped
 from quota_service.application.memory import Memory
 from quota_service.application.plans import Plan, Plans
 from quota_service.application.ports import HoldStore
+from quota_service.application.recovery import Recovery
 from quota_service.application.requests import ExtendRequest, ExtendResult
 from quota_service.application.statuses import ATTEMPTS
 from quota_service.application.terms import Bounds, ladder_model, term_of
@@ -40,6 +41,7 @@ class Extension:
         holds: HoldStore,
         memory: Memory,
         writer: LedgerWriter,
+        recovery: Recovery,
         tracked: Tracked,
         alerts: Stopped,
         counts: Counted,
@@ -48,6 +50,7 @@ class Extension:
         self._holds = holds
         self._memory = memory
         self._writer = writer
+        self._recovery = recovery
         self._tracked = tracked
         self._alerts = alerts
         self._counts = counts
@@ -58,6 +61,8 @@ class Extension:
 
     async def _extend(self, request: ExtendRequest) -> ExtendResult:
         hold = await self._memory.get(request.organization, request.reservation)
+        if hold.state is not State.HELD and await self._recovery.apply_pending(request.organization):
+            hold = await self._memory.get(request.organization, request.reservation)
         if hold.state is not State.HELD:
             raise ReservationEnded("The reservation has ended.")
         if await self._was_extended(request):

@@ -36,12 +36,14 @@ class Offline:
         """What the deciding store would answer; a charge is in the ledger by then. Raises ReservationUnknown
         where the ledger does not know the reservation: the deciding store might.
         """
-        hold = await self.hold(command.organization, command.reservation)
+        hold = await self._as_written(command.organization, command.reservation)
+        now_ms = self._now_ms()
         for _ in range(PARTS_MAX):
-            answer = Book(holds={hold.reservation: hold}).commit(command, self._now_ms())
+            answer = Book(holds={hold.reservation: hold}).commit(command, _in_time(hold, now_ms))
             if not isinstance(answer, commands.Settled) or answer.replayed:
                 return answer
-            written = await self.write(outage_entries.of_commit(command, hold, answer))
+            entry = outage_entries.of_commit(command, hold, answer)
+            written = await self.write(replace(entry, late=entry.late or hold.due(now_ms)))
             if written is Written.CONFLICT and command.keep_open:
                 hold = replace(hold, parts=hold.parts + 1, late_parts=hold.late_parts + 1)
                 continue
@@ -52,8 +54,8 @@ class Offline:
 
     async def release(self, command: commands.Release) -> ReleaseResult:
         """As Release. Raises as `commit`."""
-        hold = await self.hold(command.organization, command.reservation)
-        answer = Book(holds={hold.reservation: hold}).release(command, self._now_ms())
+        hold = await self._as_written(command.organization, command.reservation)
+        answer = Book(holds={hold.reservation: hold}).release(command, _in_time(hold, self._now_ms()))
         if not isinstance(answer, commands.Settled) or answer.replayed:
             return ReleaseResult(hold=hold, replayed=True)
         written = await self.write(outage_entries.of_release(answer.hold, command.reason))
@@ -63,11 +65,15 @@ class Offline:
 
     async def hold(self, organization: str, reservation: str) -> Hold:
         """The reservation as the ledger knows it, ended if its time is over. Raises ReservationUnknown."""
+        hold = await self._as_written(organization, reservation)
+        if hold.due(self._now_ms()):
+            return replace(hold, state=State.EXPIRED, end_ms=hold.expire_ms)
+        return hold
+
+    async def _as_written(self, organization: str, reservation: str) -> Hold:
         hold = await self._ledger.hold(organization, reservation)
         if hold is None:
             raise ReservationUnknown("The ledger does not know the reservation, and Valkey does not answer.")
-        if hold.due(self._now_ms()):
-            return replace(hold, state=State.EXPIRED, end_ms=hold.expire_ms)
         return hold
 
     async def write(self, entry: Entry) -> Written:
@@ -76,3 +82,11 @@ class Offline:
         if written.balances:
             await self._watch.charged(written.balances)
         return written.results[0]
+
+
+def _in_time(hold: Hold, now_ms: int) -> int:
+    """An instant at which the hold is not due. Only the deciding store expires holds, and what it does is not
+    known now: so what the ledger sees live ends under the one key of its end, and meets there whatever the
+    deciding store has done.
+    """
+    return min(now_ms, hold.expire_ms - 1) if hold.state is State.HELD else now_ms

@@ -32,6 +32,7 @@ from quota_service.domain.errors import (
     ReservationUnknown,
     StoreUnavailable,
 )
+from quota_service.domain.ledger import EntryType
 from quota_service.domain.pricing import Model, rate_card
 from quota_service.domain.reservation import Hold, State
 from quota_service.domain.terms import Basis
@@ -78,7 +79,23 @@ class Commits:
             return _result(done, Durability.LEDGER)
         done = _done(answer)
         durability = await self._durability(done)
+        if done.late and done.event is not None:
+            done = await self._in_time(request, done)
         return _result(done, durability, await self._statuses(done))
+
+    async def _in_time(self, request: CommitRequest, done: Settled) -> Settled:
+        """What a settlement that came late here repeats: it may have been made in time, in the ledger
+        alone.
+        """
+        row = await self._memory.find(request.organization, ledger.key_of_end(request.reservation))
+        if (
+            row is None
+            or row.entry.type is not EntryType.COMMIT
+            or row.entry.content_hash != _content_hash(request)
+        ):
+            return done
+        first = row.entry.hold.settlement or done.settlement
+        return replace(done, hold=row.entry.hold, settlement=first, late=False, replayed=True)
 
     async def _in_store(self, request: CommitRequest) -> commands.CommitAnswer:
         """What the deciding store says; it is brought a reservation that only the ledger knows."""
@@ -166,11 +183,18 @@ class Releases:
     """The use case Release."""
 
     def __init__(
-        self, holds: HoldStore, memory: Memory, writer: LedgerWriter, offline: Offline, tracked: Tracked
+        self,
+        holds: HoldStore,
+        memory: Memory,
+        writer: LedgerWriter,
+        recovery: Recovery,
+        offline: Offline,
+        tracked: Tracked,
     ) -> None:
         self._holds = holds
         self._memory = memory
         self._writer = writer
+        self._recovery = recovery
         self._offline = offline
         self._tracked = tracked
 
@@ -188,6 +212,8 @@ class Releases:
             raise ReservationNotFound("No store knows the reservation.") from None
         except StoreUnavailable:
             return await self._offline.release(command)
+        if isinstance(answer, commands.Unknown) and await self._recovery.apply_pending(organization):
+            answer = await self._holds.release(command)
         if isinstance(answer, commands.Unknown):
             remembered = await self._memory.recall(organization, reservation)
             if remembered is None:

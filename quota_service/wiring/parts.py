@@ -65,7 +65,8 @@ class Parts:
     warm: Callable[[], Awaitable[None]]
 
 
-def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Parts:
+def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms: int) -> Parts:
+    """Everything over these connections. `now_ms`: PostgreSQL's clock, until Valkey's has been heard."""
     keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
     health = Health()
     store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
@@ -74,6 +75,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Part
         keys,
         RunnerSettings(buffer_bytes_max=settings.buffer_bytes_max, patience_s=settings.patience_s),
     )
+    runner.hear(now_ms)
     holds, events = ValkeyHoldStore(runner), ValkeyEventLog(runner)
     configurations, memory = Configurations(store, aliases), Memory(holds, ledger, health)
     kept_alerts, kept_denials = PostgresAlerts(pool), PostgresDenials(pool)
@@ -102,8 +104,8 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection) -> Part
         commits=Commits(
             configurations, holds, memory, writer, recording, openings, recovery, offline, tracked
         ),
-        releases=Releases(holds, memory, writer, offline, tracked),
-        extension=Extension(configurations, holds, memory, writer, tracked, alerts, denials),
+        releases=Releases(holds, memory, writer, recovery, offline, tracked),
+        extension=Extension(configurations, holds, memory, writer, recovery, tracked, alerts, denials),
         recording=recording,
         memory=memory,
     )

@@ -235,7 +235,7 @@ def refused_commit(organization: str = "acme", event: str = "1-0", epoch: int = 
 async def test_anything_can_be_kept(pool: asyncpg.Pool, letters: DeadLetters) -> None:
     store = PostgresDeadLetters(pool)
     strange = replace(
-        refused_commit(), key="\0" + "long" * 10_000, reason="\0", cost_pico=2**70, model="\ufffe💥"
+        refused_commit(), key="\0" + "long" * 10_000, reason="\0", occur_ms=2**70, model="\ufffe💥"
     )
     assert await store.put(strange, store.reason_of(ValueError("\0" * 1_000)), 5)
     [kept] = (await letters.list("acme", 10, "")).items

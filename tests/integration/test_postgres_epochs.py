@@ -163,19 +163,33 @@ async def test_parts_that_the_final_commit_does_not_know_of_are_charged_once(
     assert rows[0][0] == total.cost_micros
 
 
-async def test_parts_of_one_epoch_may_be_written_in_any_order(
-    ledger: PostgresLedger, epochs: PostgresEpochs, pool: asyncpg.Pool
+@pytest.mark.parametrize("missing", [None, 1, 2])
+async def test_parts_count_by_their_total_in_any_order_and_where_one_is_missing(
+    ledger: PostgresLedger, epochs: PostgresEpochs, pool: asyncpg.Pool, missing: int | None
 ) -> None:
     epoch = await begin(epochs)
     life = Life(a_hold()).commit(100, keep_open=True).commit(200, keep_open=True).commit(400)
     entries = all_ran(life, epoch)
     for entry in reversed(entries):
-        await ledger.write([entry])
+        if missing is None or entry is not entries[missing]:
+            await ledger.write([entry])
 
-    for entry in entries[1:]:
-        row = await ledger.find("acme", entry.key)
-        assert row is not None
-        assert row.entry.charged == entry.charged
+    assert (await spent(pool, "acme"))[BUDGET] == life.hold.charged
+
+
+async def test_parts_that_two_epochs_counted_alike_are_both_there(
+    ledger: PostgresLedger, epochs: PostgresEpochs, pool: asyncpg.Pool
+) -> None:
+    old, new = await begin(epochs), await begin(epochs)
+    first = ran(Life(a_hold()).commit(100, keep_open=True).entries[-1], old)
+    second = ran(Life(a_hold()).commit(300, keep_open=True).entries[-1], new)
+    assert first.key == second.key
+
+    for again in (NEW, REPLAYED):
+        assert (await ledger.write([first])).results == [again]
+        assert (await ledger.write([second])).results == [again]
+
+    assert (await spent(pool, "acme"))[BUDGET] == second.hold.charged
 
 
 async def test_an_epoch_waits_for_transactions_of_the_ledger_and_keeps_others_waiting(

@@ -53,6 +53,7 @@ class ServeProcess:
         )
         self._lines: list[str] = []
         self._changed = threading.Condition()
+        self._said_all = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -92,7 +93,7 @@ class ServeProcess:
             self._process.stdout.close()
 
     def _ended(self) -> bool:
-        return self._process.poll() is not None and not self._reader.is_alive()
+        return self._said_all and self._process.poll() is not None
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -100,7 +101,9 @@ class ServeProcess:
             with self._changed:
                 self._lines.append(line)
                 self._changed.notify_all()
+        self._process.wait()
         with self._changed:
+            self._said_all = True
             self._changed.notify_all()
 
 

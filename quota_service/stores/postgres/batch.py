@@ -6,6 +6,7 @@ its HOLD entry. What it wins is new and gets written; what it loses was written 
 Entries of one reservation may meet that do not know of each other: one was settled in the ledger while the
 deciding store was away, or that store's keys have been made anew in between. Then a Commit that meets a
 release or an expiry becomes a late settlement, and a release or an expiry that meets a Commit is void.
+Commits that come in parts count by the total that each of them tells, in whatever order they are written.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ class Claimed(NamedTuple):
 
 
 class Before(NamedTuple):
-    """What had been written under a key."""
+    """What had been written under a key; `type` `None`: so long ago that only the key is left."""
 
     content_hash: str
     origin: str
-    type: EntryType
+    type: EntryType | None
 
 
 _RETURNS = (EntryType.RELEASE, EntryType.EXPIRE)
@@ -113,15 +114,14 @@ class Batch:
         charged = (entry.hold for entry in self._entries if entry.type is EntryType.COMMIT)
         return sorted({(hold.organization, hold.reservation) for hold in charged if hold.reservation})
 
-    def settling_late(self, before: Mapping[Key, Before]) -> Batch:
-        """This batch, with every Commit that met a release or an expiry as the late settlement that it is;
-        the
-        batch itself where there is none.
+    def rekeyed(self, before: Mapping[Key, Before]) -> Batch:
+        """This batch with other keys for what found its own taken and has happened all the same; the batch
+        itself where there is nothing of the kind.
+
+        A Commit that met a release or an expiry is the late settlement. A part that met another one, of an
+        epoch that counted them otherwise, goes by its own epoch's count.
         """
-        changed = [
-            _late(entry) if _meets(entry, before, EntryType.COMMIT, _RETURNS) else entry
-            for entry in self._entries
-        ]
+        changed = [_rekeyed(entry, before) for entry in self._entries]
         return Batch(changed) if changed != list(self._entries) else self
 
     def new_entries(self, won: Mapping[Key, Claimed]) -> list[tuple[Claimed, Entry]]:
@@ -189,8 +189,15 @@ def _meets(entry: Entry, before: Mapping[Key, Before], type_: EntryType, others:
     return entry.type is type_ and known is not None and known.type in others
 
 
-def _late(entry: Entry) -> Entry:
-    return replace(entry, key=key_of_late(entry.hold.reservation, 0), late=True)
+def _rekeyed(entry: Entry, before: Mapping[Key, Before]) -> Entry:
+    known = before.get(key_of(entry))
+    if entry.type is not EntryType.COMMIT or known is None or known.content_hash == entry.content_hash:
+        return entry
+    if known.type in _RETURNS:
+        return replace(entry, key=key_of_late(entry.hold.reservation, 0), late=True)
+    if not entry.final and entry.origin is not None:
+        return replace(entry, key=f"{entry.key}/{entry.origin.epoch}")
+    return entry
 
 
 def hold_changes(written: Iterable[Entry]) -> list[HoldChange]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 import asyncpg
@@ -11,7 +12,7 @@ import asyncpg
 from quota_service.application.dead_letter_ports import DeadLetter
 from quota_service.application.ledger_ports import WriteResult
 from quota_service.application.ports import Page
-from quota_service.domain.amounts import Amounts
+from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.ledger import Entry, EntryType, key_of_end, key_of_hold
 from quota_service.domain.reservation import Hold, WindowRef
@@ -175,7 +176,7 @@ def _beyond_objection() -> list[Entry]:
         content_hash="",
         type=EntryType.COMMIT,
         at_ms=0,
-        hold=hold,
+        hold=replace(hold, held=NOTHING, charged=_ONE, degraded=True),
         charged=_ONE,
         overrun=_ONE,
     )

@@ -57,10 +57,12 @@ async def begin(connection: Connection, batch: Batch) -> State:
 
 
 async def reduced(connection: Connection, entries: Sequence[Entry], state: State) -> list[Entry]:
-    """The entries, with Commits of contested reservations charging what the ledger has not charged yet."""
+    """The entries, with Commits charging what the ledger has not charged yet, where that may be another
+    amount: they come in parts, or do not know of all that the ledger has.
+    """
     commits = [entry for entry in entries if entry.type is EntryType.COMMIT]
     contested = {_reservation(entry) for entry in commits} & state.contested
-    contested |= {_reservation(entry) for entry in commits if not state.has_run(entry)}
+    contested |= {_reservation(entry) for entry in commits if _is_part(entry) or not state.has_run(entry)}
     if not contested:
         return list(entries)
     known = await _charges(connection, contested)
@@ -140,6 +142,10 @@ async def _charges(connection: Connection, reservations: Iterable[Key]) -> dict[
         )
         for row in rows
     }
+
+
+def _is_part(entry: Entry) -> bool:
+    return not entry.final or bool(entry.hold.parts or entry.hold.late_parts)
 
 
 def _reservation(entry: Entry) -> Key:

@@ -104,16 +104,16 @@ async def _claimed(
 ) -> tuple[Batch, Mapping[Key, Claimed], Mapping[Key, Before]]:
     """The batch with the keys that are new, and what had been written under those that are not.
 
-    A Commit that met a release or an expiry claims the key of a late settlement.
+    What has happened all the same although its key was taken claims another one.
     """
     won = dict(await _claim(connection, batch, batch.claims))
     before = dict(await _before(connection, batch.lost(won)))
-    settled = batch.settling_late(before)
-    if settled is not batch:
-        late = settled.claims.keys() - batch.claims.keys()
-        won |= await _claim(connection, settled, [key for key in settled.claims if key in late])
-        before |= await _before(connection, [key for key in settled.lost(won) if key in late])
-    return settled, won, before
+    rekeyed = batch.rekeyed(before)
+    if rekeyed is not batch:
+        other = rekeyed.claims.keys() - batch.claims.keys()
+        won |= await _claim(connection, rekeyed, [key for key in rekeyed.claims if key in other])
+        before |= await _before(connection, [key for key in rekeyed.lost(won) if key in other])
+    return rekeyed, won, before
 
 
 async def _claim(connection: Connection, batch: Batch, keys: Iterable[Key]) -> Mapping[Key, Claimed]:
@@ -135,7 +135,9 @@ async def _before(connection: Connection, keys: Sequence[Key]) -> Mapping[Key, B
     # A statement of its own: it sees what has been committed while the claim was waiting.
     rows = await connection.fetch(_SQL["written_before"], *_columns(keys))
     return {
-        (row["organization"], row["key"]): Before(row["content_hash"], row["origin"], EntryType(row["type"]))
+        (row["organization"], row["key"]): Before(
+            row["content_hash"], row["origin"], EntryType(row["type"]) if row["type"] else None
+        )
         for row in rows
     }
 

@@ -70,6 +70,13 @@ async def check_version(pool: asyncpg.Pool) -> None:
         )
 
 
+async def clock_ms(pool: asyncpg.Pool) -> int:
+    """The server's clock. Raises StoreUnavailable."""
+    with translated():
+        now_ms: int = await pool.fetchval("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint")
+        return now_ms
+
+
 async def ensure_partitions(pool: asyncpg.Pool) -> int:
     """Makes the ledger's partitions from the previous month to three ahead; returns how many were missing.
 

@@ -61,6 +61,10 @@ class Runner:
             return time.time_ns() // 1_000_000
         return time.monotonic_ns() // 1_000_000 + self._clock_offset_ms
 
+    def hear(self, now_ms: int) -> None:
+        """What the clock is now."""
+        self._clock_offset_ms = now_ms - time.monotonic_ns() // 1_000_000
+
     def epoch_of(self, organization: str) -> int:
         """The epoch that this process takes the organization's keys for; 0: it does not know any."""
         return self._epochs.get(organization, 0)
@@ -91,7 +95,7 @@ class Runner:
             run_id = self.connection.known_run_id or await self.connection.run_id(patience_s=patience_s)
             common = (f"{known} {run_id}", self.settings.buffer_bytes_max)
             reply = await self.connection.run(script, all_keys, (*arguments, *common), patience_s=patience_s)
-            self._clock_offset_ms = reply[1] - time.monotonic_ns() // 1_000_000
+            self.hear(reply[1])
             if reply[0] == Code.FENCED:
                 fenced += 1
                 if fenced > FENCES_MAX or epoch is not None:

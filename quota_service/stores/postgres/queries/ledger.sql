@@ -13,11 +13,12 @@ ON CONFLICT DO NOTHING
 RETURNING organization, key, entry_id, create_time;
 
 -- name: written_before
--- What had been written under some keys. A key names the month of its entry as well, so that one partition is read.
+-- What had been written under some keys. A key names the month of its entry as well, so that one partition is read. Months that are
+-- dropped leave their keys.
 SELECT k.organization, k.key, k.content_hash, k.origin, e.type
 FROM ledger_keys k
 JOIN unnest($1::text[], $2::text[]) AS lost (organization, key) ON k.organization = lost.organization AND k.key = lost.key
-JOIN ledger_entries e ON e.organization = k.organization AND e.id = k.entry_id AND e.create_time = k.create_time;
+LEFT JOIN ledger_entries e ON e.organization = k.organization AND e.id = k.entry_id AND e.create_time = k.create_time;
 
 -- name: change_open_holds
 -- Removes (hold NULL), makes (fresh) or moves forward open holds. Rows that exist are locked in sorted order first. One that is

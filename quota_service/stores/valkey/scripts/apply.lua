@@ -28,7 +28,11 @@ end
 
 local after, here = hold_of(ARGV[2], places, ARGV[4]), read_hold(KEYS[4])
 after.key = KEYS[4]
-if here and has_passed(here, after) then return {CODE.REPLAYED, now} end
+if here and has_passed(here, after) then
+  -- Settled late here, because its time was over before the Commit was brought: it had been settled in time, for as much.
+  if after.state == 'COMMITTED' and here.state ~= 'COMMITTED' then write_hold(after) end
+  return {CODE.REPLAYED, now}
+end
 remember(now)
 
 local held, holds = remaining(after), after.state == 'HELD' and 1 or 0
