@@ -13,7 +13,8 @@ from quota_service.application.ledger_ports import Written
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry, EntryType, Origin
 from quota_service.domain.reservation import State
-from quota_service.stores.postgres.ledger import PostgresLedger
+from quota_service.stores.postgres.batch import Batch
+from quota_service.stores.postgres.ledger import PostgresLedger, write_batch
 from quota_service.stores.postgres.recovery import PostgresEpochs
 from tests.integration.postgres_lives import Life, a_hold, spent
 from tests.integration.postgres_values import a_record
@@ -197,7 +198,7 @@ async def test_an_epoch_waits_for_transactions_of_the_ledger_and_keeps_others_wa
 ) -> None:
     await begin(epochs)
     async with pool.acquire() as writing, writing.transaction():
-        await writing.fetch("SELECT begin_ledger_write('{acme}', '{}', '{}')")
+        await writing.fetch("SELECT begin_ledger_write('{acme}', '{}', '{}', '{}')")
         beginning = asyncio.create_task(begin(epochs))
         await asyncio.sleep(0.2)
         assert not beginning.done()
@@ -209,3 +210,28 @@ async def test_an_epoch_waits_for_transactions_of_the_ledger_and_keeps_others_wa
         await asyncio.sleep(0.2)
         assert not write.done()
     assert (await write).results == [NEW]
+
+
+@pytest.mark.parametrize("first", ["part", "settled in the ledger"])
+async def test_commits_that_do_not_know_of_each_other_are_written_one_after_the_other(
+    ledger: PostgresLedger, epochs: PostgresEpochs, pool: asyncpg.Pool, first: str
+) -> None:
+    """Two transactions at once: neither sees what the other is about to charge."""
+    epoch = await begin(epochs)
+    await ledger.write([ran(Life(a_hold()).entries[0], epoch)])
+    if first == "part":
+        life = Life(a_hold()).commit(100, keep_open=True).commit(400)
+        entries = all_ran(life, epoch)[1:]
+    else:
+        late = Life(a_hold()).end(State.EXPIRED).commit(400)
+        entries = [Life(a_hold()).commit(400).entries[-1], ran(late.entries[-1], epoch)]
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await write_batch(connection, Batch(entries[:1]))
+        other = asyncio.create_task(ledger.write(entries[1:]))
+        await asyncio.sleep(0.2)
+        assert not other.done()
+        await transaction.commit()
+    assert (await other).results == [NEW]
+    assert (await spent(pool, "acme"))[BUDGET] == entries[-1].hold.charged

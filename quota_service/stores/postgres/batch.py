@@ -109,10 +109,17 @@ class Batch:
         return sorted({entry.hold.organization for entry in self._entries})
 
     @cached_property
-    def reservations(self) -> Sequence[Key]:
-        """Those that are charged."""
-        charged = (entry.hold for entry in self._entries if entry.type is EntryType.COMMIT)
-        return sorted({(hold.organization, hold.reservation) for hold in charged if hold.reservation})
+    def reservations(self) -> Mapping[Key, bool]:
+        """Those that are charged, and whether by entries that need not know of each other: parts, late ones,
+        and
+        those that the deciding store has not run.
+        """
+        found: dict[Key, bool] = {}
+        for entry in self._entries:
+            if entry.type is EntryType.COMMIT and entry.hold.reservation:
+                key = (entry.hold.organization, entry.hold.reservation)
+                found[key] = found.get(key, False) or is_part(entry) or entry.late or entry.origin is None
+        return found
 
     def rekeyed(self, before: Mapping[Key, Before]) -> Batch:
         """This batch with other keys for what found its own taken and has happened all the same; the batch
@@ -157,6 +164,11 @@ class Batch:
                 is_void = any(_meets(entry, before, type_, (EntryType.COMMIT,)) for type_ in _RETURNS)
                 results.append(Written.VOID if is_void else Written.CONFLICT)
         return results
+
+
+def is_part(entry: Entry) -> bool:
+    """Whether a Commit is one of several of its reservation."""
+    return not entry.final or bool(entry.hold.parts or entry.hold.late_parts)
 
 
 def origin_text(origin: Origin | None) -> str:

@@ -16,6 +16,7 @@ from quota_service.stores.postgres.batch import (
     Before,
     Charges,
     Key,
+    is_part,
     key_of,
     origin_text,
     without_known,
@@ -49,7 +50,8 @@ class State(NamedTuple):
 async def begin(connection: Connection, batch: Batch) -> State:
     """No epoch of the batch's organizations begins before the transaction ends."""
     owners, reservations = zip(*batch.reservations, strict=True) if batch.reservations else ((), ())
-    rows = await connection.fetch(_SQL["begin"], batch.organizations, owners, reservations)
+    alone = list(batch.reservations.values())
+    rows = await connection.fetch(_SQL["begin"], batch.organizations, owners, reservations, alone)
     return State(
         {row["organization"]: row["epoch"] for row in rows},
         frozenset((row["organization"], name) for row in rows for name in row["contested"] or ()),
@@ -62,7 +64,7 @@ async def reduced(connection: Connection, entries: Sequence[Entry], state: State
     """
     commits = [entry for entry in entries if entry.type is EntryType.COMMIT]
     contested = {_reservation(entry) for entry in commits} & state.contested
-    contested |= {_reservation(entry) for entry in commits if _is_part(entry) or not state.has_run(entry)}
+    contested |= {_reservation(entry) for entry in commits if is_part(entry) or not state.has_run(entry)}
     if not contested:
         return list(entries)
     known = await _charges(connection, contested)
@@ -142,10 +144,6 @@ async def _charges(connection: Connection, reservations: Iterable[Key]) -> dict[
         )
         for row in rows
     }
-
-
-def _is_part(entry: Entry) -> bool:
-    return not entry.final or bool(entry.hold.parts or entry.hold.late_parts)
 
 
 def _reservation(entry: Entry) -> Key:

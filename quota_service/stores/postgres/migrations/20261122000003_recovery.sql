@@ -32,11 +32,20 @@ CREATE FUNCTION store_epoch_lock(organization text) RETURNS bigint LANGUAGE sql 
     RETURN hashtextextended('store epoch of ' || organization, 0);
 
 -- Begins a transaction of the ledger: nobody starts an epoch of these organizations until it ends. Returns their epochs, and
--- which of the reservations have pending applications. Two statements, so that the second sees what the lock has waited for.
-CREATE FUNCTION begin_ledger_write(organizations text[], owners text[], reservations text[])
+-- which of the reservations have pending applications. What is charged to a reservation by entries that need not know of each
+-- other (`alone`, and any shortly after an epoch has begun) is charged by one transaction after the other. Each statement sees
+-- what the locks before it have waited for.
+CREATE FUNCTION begin_ledger_write(organizations text[], owners text[], reservations text[], alone boolean[])
 RETURNS TABLE (organization text, epoch bigint, contested text[]) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(store_epoch_lock(o)) FROM (SELECT unnest(organizations) AS o ORDER BY 1) sorted;
+    PERFORM pg_advisory_xact_lock(lock) FROM (
+        SELECT hashtextextended(r.owner || '/' || r.reservation, 1) AS lock
+        FROM unnest(owners, reservations, alone) AS r (owner, reservation, alone)
+        LEFT JOIN store_epochs e ON e.organization = r.owner
+        WHERE r.alone OR e.change_time > now() - interval '15 minutes'
+        ORDER BY 1
+    ) sorted;
     RETURN QUERY
         SELECT o, coalesce(e.epoch, 0), (
             SELECT array_agg(DISTINCT p.reservation)

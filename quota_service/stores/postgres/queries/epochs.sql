@@ -1,6 +1,6 @@
 -- name: begin
--- Takes the shared locks of some organizations. Returns their epochs, and which of the reservations have pending applications.
-SELECT organization, epoch, contested FROM begin_ledger_write($1::text[], $2::text[], $3::text[]);
+-- Takes the locks of some organizations (shared) and reservations. Returns their epochs, and which of the reservations have pending applications.
+SELECT organization, epoch, contested FROM begin_ledger_write($1::text[], $2::text[], $3::text[], $4::boolean[]);
 
 -- name: add_pending
 -- What the deciding store's keys have not.
