@@ -29,6 +29,11 @@ BATCH = 500
 LOOK_S = 1.0
 """How long the ledger may take to tell epochs before it counts as away."""
 
+TURNS_MAX = 4
+"""Of how many organizations this process makes keys anew at a time. Each turn has a connection to the ledger,
+and may need another one to read the configuration: turns must never have them all.
+"""
+
 ATTEMPTS = 20
 """How often other processes may come in between before a recovery is given up for now."""
 
@@ -53,6 +58,7 @@ class Recovery:
         self._watch = watch
         self._health = health
         self._observer = observer
+        self._turns = asyncio.Semaphore(TURNS_MAX)
         self._under_way: dict[str, asyncio.Task[int]] = {}
 
     async def establish(self, organization: str) -> int:
@@ -110,7 +116,7 @@ class Recovery:
         hold = pending.entry.hold
         if hold.reservation and hold.remaining != NOTHING and not pending.is_open:
             return pending.entry.charged == NOTHING  # it has ended since, and holds nothing any more
-        return await self._keys.apply(pending.entry)
+        return await self._keys.apply(pending.entry, pending.epoch)
 
     async def _establish(self, organization: str) -> int:
         epoch = await self._established(organization)
@@ -142,7 +148,7 @@ class Recovery:
 
     async def _make_anew(self, organization: str, run_id: str) -> int:
         """The new epoch; 0 where the keys are not as they were left, which others may have changed."""
-        async with self._epochs.alone(organization) as turn:
+        async with self._turns, self._epochs.alone(organization) as turn:
             seen = await self._keys.fence(organization)
             if seen.stands_for(turn.epoch):
                 return turn.epoch.number

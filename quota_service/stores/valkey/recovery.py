@@ -115,7 +115,7 @@ class ValkeyKeys:
         document, live = codec.encode_document(hold), codec.encode_live(hold)
         return key, document, places, live, hold.expire_ms, own, f"{hold.content_hash} {key}"
 
-    async def apply(self, entry: Entry) -> bool:
+    async def apply(self, entry: Entry, epoch: int) -> bool:
         if entry.type in _ONLY_ANEW:
             return False
         hold, organization = entry.hold, entry.hold.organization
@@ -136,7 +136,7 @@ class ValkeyKeys:
             content,
             REMEMBER_MS,
         )
-        await self._runner.run(organization, scripts.APPLY, keys, arguments)
+        await self._runner.run(organization, scripts.APPLY, keys, arguments, epoch=epoch)
         return True
 
     def _places(
