@@ -49,6 +49,11 @@ SELECT 'acme', 'budget-' || n % 10, 'user-' || n, to_timestamp($2), to_timestamp
 FROM generate_series(1, $1::int) AS n
 """
 
+_HOLDS = """
+INSERT INTO open_holds SELECT o, r, h, p, to_timestamp(e / 1000.0)
+FROM unnest($1::text[], $2::text[], $3::json[], $4::bigint[], $5::bigint[]) AS t (o, r, h, p, e)
+"""
+
 
 class NoWatch:
     """Nobody looks at what is spent."""
@@ -94,8 +99,7 @@ async def fill(pool: asyncpg.Pool, windows: int, holds: int, start_ms: int) -> N
     rows = [("acme", each.reservation, encode(each).decode(), 1, each.expire_ms) for each in made]
     for start in range(0, len(rows), 5_000):
         await pool.execute(
-            "INSERT INTO open_holds SELECT o, r, h, p, to_timestamp(e / 1000.0)"
-            " FROM unnest($1::text[], $2::text[], $3::json[], $4::bigint[], $5::bigint[]) AS t (o, r, h, p, e)",
+            _HOLDS,
             *map(list, zip(*rows[start : start + 5_000], strict=True)),
         )
 

@@ -59,8 +59,8 @@ async def test_an_older_copy_of_the_keys_is_not_decided_on(client: Client, store
         granted = await client.quota.Authorize(authorize_request(key))
         await client.quota.Commit(commit_request(granted.reservation.name, 1_000, 500))
     await lose_everything(stores)
-    for key, dump in copy.items():
-        await stores.valkey.restore(key, 0, dump)
+    for name, dump in copy.items():
+        await stores.valkey.restore(name, 0, dump)
     # A server that comes back is another run.
     meta = next(key for key in copy if key.endswith(b"meta")).decode()
     await stores.valkey.hset(meta, "fence", "1 another")
