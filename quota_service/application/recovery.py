@@ -139,12 +139,16 @@ class Recovery:
         raise StoreUnavailable("Valkey's keys are made anew by too many at once.")
 
     async def _carry_events(self, organization: str) -> None:
-        """What ran before the fence was lowered and may not be in the ledger yet."""
+        """What ran before the fence was lowered and may not be in the ledger yet. What runs after somebody
+        has raised it is left alone: of that there is no end.
+        """
         while events := await self._keys.waiting(organization, BATCH):
             balances = await self._delivery.carry(events)
             if balances:
                 await self._watch.charged(balances)
             await self._keys.drop(organization, events)
+            if (await self._keys.fence(organization)).epoch:
+                return
 
     async def _make_anew(self, organization: str, run_id: str) -> int:
         """The new epoch; 0 where the keys are not as they were left, which others may have changed."""

@@ -11,6 +11,7 @@ from quota_service.domain.ledger import Entry, EntryType, LimitChange, Origin
 from quota_service.domain.reservation import Hold
 from quota_service.stores.valkey import codec, scripts
 from quota_service.stores.valkey.codec import Body, EventRecord
+from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.runner import Arguments, Runner
 
 REMEMBER_MS = 600_000
@@ -32,20 +33,26 @@ class ValkeyEventLog:
         return [event_of_stream(id_, fields) for id_, fields in reply[2]]
 
     async def acknowledge(self, organization: str, events: Sequence[Event]) -> None:
-        forget = tuple(key for event in events for key in self._forgettable(organization, event.entry))
+        forget = forgettable(self._keys, organization, events)
         arguments: Arguments = (REMEMBER_MS, *(event.id for event in events))
         await self._runner.run(organization, scripts.ACKNOWLEDGE, forget, arguments)
 
-    def _forgettable(self, organization: str, entry: Entry) -> tuple[str, ...]:
-        if entry.type in _WITH_MARKER:
-            return (self._keys.record(organization, entry.key),)
-        if not entry.final:
-            return ()
-        hold_key = self._keys.hold(organization, entry.hold.reservation)
-        # By the time of a late settlement the key may be another hold's.
-        if entry.late or not entry.hold.idempotency_key:
-            return (hold_key,)
-        return hold_key, self._keys.idempotency(organization, entry.hold.idempotency_key)
+
+def forgettable(keys: Keys, organization: str, events: Sequence[Event]) -> tuple[str, ...]:
+    """The keys that need not be kept for long once the ledger has these events."""
+    return tuple(key for event in events for key in _forgettable(keys, organization, event.entry))
+
+
+def _forgettable(keys: Keys, organization: str, entry: Entry) -> tuple[str, ...]:
+    if entry.type in _WITH_MARKER:
+        return (keys.record(organization, entry.key),)
+    if not entry.final:
+        return ()
+    hold_key = keys.hold(organization, entry.hold.reservation)
+    # By the time of a late settlement the key may be another hold's.
+    if entry.late or not entry.hold.idempotency_key:
+        return (hold_key,)
+    return hold_key, keys.idempotency(organization, entry.hold.idempotency_key)
 
 
 def event_of_stream(id_: bytes, fields: list[bytes]) -> Event:

@@ -14,7 +14,7 @@ from quota_service.domain.reservation import Hold, State, WindowRef
 from quota_service.domain.terms import Counters, Term
 from quota_service.domain.windows import OUTLIVE_MS, is_used
 from quota_service.stores.valkey import codec, scripts, terms
-from quota_service.stores.valkey.events import REMEMBER_MS, event_of_stream
+from quota_service.stores.valkey.events import REMEMBER_MS, event_of_stream, forgettable
 from quota_service.stores.valkey.runner import Arguments, Runner
 from quota_service.stores.valkey.scripts import Script
 
@@ -65,7 +65,9 @@ class ValkeyKeys:
         return [event_of_stream(id_, fields) for id_, fields in found]
 
     async def drop(self, organization: str, events: Sequence[Event]) -> None:
-        await self._connection.call("XDEL", self._keys.events(organization), *(event.id for event in events))
+        keys = (*self._keys.common(organization), *forgettable(self._keys, organization, events))
+        arguments: Arguments = (REMEMBER_MS, *(event.id for event in events))
+        await self._connection.run(scripts.DROP, keys, arguments)
 
     async def clear(self, organization: str) -> None:
         self._packed[organization] = {}

@@ -66,9 +66,10 @@ LOOK = Script("look")
 FENCE = Script("fence", alone=True)
 CLEAR = Script("clear", alone=True)
 FILL = Script("fill", alone=True)
+DROP = Script("drop", alone=True)
 PEEK = Script("peek", alone=True)
 
-ALONE = (FENCE, CLEAR, FILL, PEEK)
+ALONE = (FENCE, CLEAR, FILL, DROP, PEEK)
 """Scripts that do not look at the fence: for whoever makes an organization's keys anew, or only looks."""
 
 ALL = (
