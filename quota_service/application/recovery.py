@@ -97,20 +97,22 @@ class Recovery:
         that cannot be done entry by entry, they are to be made anew.
         """
         any_found = False
+        # Known before they are read: keys of a later epoch have been made with them.
+        epoch = self._keys.known_epoch(organization) or await self.establish(organization)
         while found := await self._epochs.pending(organization, BATCH):
             any_found = True
             for pending in found:
-                if not await self._apply(pending):
+                if not await self._apply(pending, epoch):
                     await self._epochs.mark_broken(organization)
                     return True
             await self._epochs.applied(organization, [pending.entry.key for pending in found])
         return any_found
 
-    async def _apply(self, pending: Pending) -> bool:
+    async def _apply(self, pending: Pending, epoch: int) -> bool:
         hold = pending.entry.hold
         if hold.reservation and hold.remaining != NOTHING and not pending.is_open:
             return pending.entry.charged == NOTHING  # it has ended since, and holds nothing any more
-        return await self._keys.apply(pending.entry)
+        return await self._keys.apply(pending.entry, epoch)
 
     async def _establish(self, organization: str) -> int:
         epoch = await self._established(organization)
@@ -150,7 +152,8 @@ class Recovery:
                 return 0
             plans = await self._plans(organization, turn.version)
             epoch = await turn.begin()
-            await self._keys.clear(organization)
+            if not await self._keys.clear(organization, seen, epoch):
+                return 0
             if not await self._fill(organization, turn, plans):
                 return 0
             if not await self._keys.raise_fence(organization, epoch, run_id, turn.version):

@@ -138,8 +138,11 @@ class KeyStore(Protocol):
         """The ledger has these events."""
         ...
 
-    async def clear(self, organization: str) -> None:
-        """Forgets every live hold, and every window in which one counts."""
+    async def clear(self, organization: str, seen: Fence, epoch: int) -> bool:
+        """Fences the keys off for the making of this epoch alone: whatever another making has sent does
+        nothing any more. Forgets every live hold, and every window in which one counts. Whether the fence was
+        still as seen.
+        """
         ...
 
     async def put_holds(
@@ -158,9 +161,9 @@ class KeyStore(Protocol):
         """From now on scripts run on these keys, for this epoch. Whether the fence was still lowered."""
         ...
 
-    async def apply(self, entry: Entry) -> bool:
-        """Brings in what the ledger has and the keys have not; does no harm where they have. Whether it
-        could:
-        there are kinds of entries that only keys made anew can have.
+    async def apply(self, entry: Entry, epoch: int) -> bool:
+        """Brings in what the ledger has and the keys of this epoch have not; does no harm where they have.
+        Whether it could: there are kinds of entries that only keys made anew can have. Raises
+        StoreUnavailable where the keys are of another epoch, which may have been made with it.
         """
         ...

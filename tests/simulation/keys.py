@@ -31,9 +31,12 @@ _WITH_MARKER = (EntryType.RECORD, EntryType.ADJUST, EntryType.REALLOCATE)
 
 @dataclass(slots=True, kw_only=True)
 class Switches:
-    """What a mutant leaves out. `adds_on_rebuild`: amounts are added to what is there, not set."""
+    """What a mutant leaves out. `adds_on_rebuild`: amounts are added to what is there, not set.
+    `keeps_ended`: what has ended is taken for what it was before the keys were made anew.
+    """
 
     fenced: bool = True
+    keeps_ended: bool = False
     adds_on_rebuild: bool = False
     forgets_keys: bool = False
 
@@ -278,8 +281,13 @@ class Keys:
         for event in events:
             self.events.pop(event.id, None)
             for name in _forgettable(event.entry):
-                if self._is_there(name):
+                if self._is_there(name) and not self._lives(name):
                     self.forget_ms[name] = now_ms + remember_ms
+
+    def _lives(self, name: Name) -> bool:
+        """Whether it is a hold that was made anew from a ledger that had not seen its end."""
+        hold = self.book.holds.get(name[1]) if name[0] == "hold" else None
+        return hold is not None and hold.state is State.HELD
 
     def _is_there(self, name: Name) -> bool:
         kind, what = name
@@ -289,44 +297,51 @@ class Keys:
 
     # --- commands that stand alone: whoever makes the keys anew sends them ---
 
-    def lower(self, expected: str) -> bool:
-        return self._replace_fence(expected, LOWERED)
-
-    def raise_fence(self, fence: str, version: int) -> bool:
-        if not self._replace_fence(LOWERED, fence):
+    def raise_fence(self, lowered: str, fence: str, version: int) -> bool:
+        if not self.replace_fence(lowered, fence):
             return False
         self.book.version = version
         return True
 
-    def _replace_fence(self, expected: str, fence: str) -> bool:
+    def replace_fence(self, expected: str, fence: str) -> bool:
         if self.fence != expected:
             return False
         self.fence = fence
         return True
 
-    def clear(self) -> None:
-        live = [hold for hold in self.book.holds.values() if hold.state is State.HELD]
-        for hold in live:
-            for window in hold.windows:
+    def clear(self, lowered: str, *, keeps_ended: bool) -> bool:
+        """Forgets every hold, as the scripts take for unknown what had ended in an earlier epoch."""
+        if self.fence != lowered:
+            return False
+        ended = {name: hold for name, hold in self.book.holds.items() if hold.end_ms}
+        for hold in self.book.holds.values():
+            for window in hold.windows if hold.state is State.HELD else ():
                 self.book.windows.pop(windows.key_of(window), None)
-            self.book.holds.pop(hold.reservation)
-            self.book.marks.pop(hold.reservation, None)
             self.forget_ms.pop(("hold", hold.reservation), None)
+        self.book.holds = ended if keeps_ended else {}
+        self.book.marks.clear()
+        return True
 
-    def put_holds(self, holds: Iterable[Hold]) -> None:
+    def put_holds(self, lowered: str, holds: Iterable[Hold]) -> bool:
+        if self.fence != lowered:
+            return False
         for hold in holds:
             self.book.holds[hold.reservation] = hold
             if hold.idempotency_key:
                 self.book.reservations[hold.idempotency_key] = hold.reservation
                 self.forget_ms.pop(("key", hold.idempotency_key), None)
+        return True
 
-    def put_windows(self, restored: Iterable[Restored], *, adds: bool) -> None:
+    def put_windows(self, lowered: str, restored: Iterable[Restored], *, adds: bool) -> bool:
+        if self.fence != lowered:
+            return False
         for window, counters, _ in restored:
             key = windows.key_of(window)
             if counters == Counters() and not adds:
                 self.book.windows.pop(key, None)
             else:
                 self.book.windows[key] = _sum(self.book.windows.get(key), counters) if adds else counters
+        return True
 
 
 def _sum(before: Counters | None, more: Counters) -> Counters:

@@ -33,5 +33,6 @@ MUTANTS: Mapping[str, Callable[[], Mutant]] = {
     "add-on-rebuild": lambda: Mutant(switches=Switches(adds_on_rebuild=True)),
     "acknowledge-first": lambda: Mutant(replica=_HastyReplica),
     "retries-scripts": lambda: Mutant(retries_scripts=True),
+    "keeps-ended": lambda: Mutant(switches=Switches(keeps_ended=True)),
     "no-fence": lambda: Mutant(switches=Switches(fenced=False)),
 }

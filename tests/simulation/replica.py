@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -59,9 +60,14 @@ class _Parts:
 
     def make(self, name: str, type_: Callable[..., T], **more: object) -> T:
         known = {**self._made, **more}
-        part = type_(**{each: known[each] for each in inspect.signature(type_).parameters})
+        part = type_(**{each: known[each] for each in _parameters(type_)})
         self._made[name] = part
         return part
+
+
+@functools.cache
+def _parameters(type_: Callable[..., object]) -> tuple[str, ...]:
+    return tuple(inspect.signature(type_).parameters)
 
 
 class _Aliases:
