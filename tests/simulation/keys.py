@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from quota_service.application.recovery_ports import Restored
 from quota_service.domain import applying, commands, limit_changes, opening, windows
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.book import Book
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, EntryType, LimitChange, hold_of_changes, key_of_rollover
 from quota_service.domain.reservation import LIFETIME_MS_MAX, Hold, State, recorded
-from quota_service.domain.terms import Counters
 from quota_service.stores.valkey.codec import Body, EventRecord
 from quota_service.stores.valkey.events import event_of
 
@@ -27,18 +25,6 @@ Name = tuple[str, str]
 """A key that may be forgotten: its kind (hold, key, record) and its name."""
 
 _WITH_MARKER = (EntryType.RECORD, EntryType.ADJUST, EntryType.REALLOCATE)
-
-
-@dataclass(slots=True, kw_only=True)
-class Switches:
-    """What a mutant leaves out. `adds_on_rebuild`: amounts are added to what is there, not set.
-    `keeps_ended`: what has ended is taken for what it was before the keys were made anew.
-    """
-
-    fenced: bool = True
-    keeps_ended: bool = False
-    adds_on_rebuild: bool = False
-    forgets_keys: bool = False
 
 
 @dataclass(slots=True)
@@ -294,62 +280,6 @@ class Keys:
         book = self.book
         known: Any = {"hold": book.holds, "key": book.reservations, "record": book.records}[kind]
         return what in known
-
-    # --- commands that stand alone: whoever makes the keys anew sends them ---
-
-    def raise_fence(self, lowered: str, fence: str, version: int) -> bool:
-        if not self.replace_fence(lowered, fence):
-            return False
-        self.book.version = version
-        return True
-
-    def replace_fence(self, expected: str, fence: str) -> bool:
-        if self.fence != expected:
-            return False
-        self.fence = fence
-        return True
-
-    def clear(self, lowered: str, *, keeps_ended: bool) -> bool:
-        """Forgets every hold, as the scripts take for unknown what had ended in an earlier epoch."""
-        if self.fence != lowered:
-            return False
-        ended = {name: hold for name, hold in self.book.holds.items() if hold.end_ms}
-        for hold in self.book.holds.values():
-            for window in hold.windows if hold.state is State.HELD else ():
-                self.book.windows.pop(windows.key_of(window), None)
-            self.forget_ms.pop(("hold", hold.reservation), None)
-        self.book.holds = ended if keeps_ended else {}
-        self.book.marks.clear()
-        return True
-
-    def put_holds(self, lowered: str, holds: Iterable[Hold]) -> bool:
-        if self.fence != lowered:
-            return False
-        for hold in holds:
-            self.book.holds[hold.reservation] = hold
-            if hold.idempotency_key:
-                self.book.reservations[hold.idempotency_key] = hold.reservation
-                self.forget_ms.pop(("key", hold.idempotency_key), None)
-        return True
-
-    def put_windows(self, lowered: str, restored: Iterable[Restored], *, adds: bool) -> bool:
-        if self.fence != lowered:
-            return False
-        for window, counters, _ in restored:
-            key = windows.key_of(window)
-            if counters == Counters() and not adds:
-                self.book.windows.pop(key, None)
-            else:
-                self.book.windows[key] = _sum(self.book.windows.get(key), counters) if adds else counters
-        return True
-
-
-def _sum(before: Counters | None, more: Counters) -> Counters:
-    if before is None:
-        return more
-    return more._replace(
-        spent=before.spent.plus(more.spent), held=before.held.plus(more.held), holds=before.holds + more.holds
-    )
 
 
 def _forgettable(entry: Entry) -> tuple[Name, ...]:

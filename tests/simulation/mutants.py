@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from quota_service.application.writing import LedgerWriter
-from tests.simulation.keys import Switches
 from tests.simulation.replica import Replica
 from tests.simulation.run import Mutant
+from tests.simulation.switches import Switches
 
 
 class _AcknowledgesFirst(LedgerWriter):

@@ -35,11 +35,12 @@ from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.ledger import Entry
 from tests.simulation.database import Database
+from tests.simulation.keystore import KeyStore
 from tests.simulation.loop import Tasks
 from tests.simulation.network import Link, World
 from tests.simulation.postgres import ConfigurationStore, Epochs, Ledger
 from tests.simulation.scene import ORGANIZATION
-from tests.simulation.valkey import Events, Holds, KeyStore, Runner, SimulatedValkey
+from tests.simulation.valkey import Events, Holds, Runner, SimulatedValkey
 
 T = TypeVar("T")
 

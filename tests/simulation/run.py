@@ -18,10 +18,10 @@ from tests.simulation.database import Database
 from tests.simulation.evidence import collect, is_quiet
 from tests.simulation.faults import Adversary
 from tests.simulation.journal import Journal
-from tests.simulation.keys import Switches
 from tests.simulation.loop import SimulatedLoop, Stuck, by_owner
 from tests.simulation.network import World
 from tests.simulation.replica import Replica, owner
+from tests.simulation.switches import Switches
 from tests.simulation.valkey import SimulatedValkey
 
 SKEW_MS = 20_000
