@@ -29,6 +29,11 @@ BATCH = 500
 LOOK_S = 1.0
 """How long the ledger may take to tell epochs before it counts as away."""
 
+TURNS_MAX = 4
+"""Of how many organizations this process makes keys anew at a time. Each turn has a connection to the ledger,
+and may need another one to read the configuration: turns must never have them all.
+"""
+
 ATTEMPTS = 20
 """How often other processes may come in between before a recovery is given up for now."""
 
@@ -53,6 +58,7 @@ class Recovery:
         self._watch = watch
         self._health = health
         self._observer = observer
+        self._turns = asyncio.Semaphore(TURNS_MAX)
         self._under_way: dict[str, asyncio.Task[int]] = {}
 
     async def establish(self, organization: str) -> int:
@@ -97,22 +103,20 @@ class Recovery:
         that cannot be done entry by entry, they are to be made anew.
         """
         any_found = False
-        # Known before they are read: keys of a later epoch have been made with them.
-        epoch = self._keys.known_epoch(organization) or await self.establish(organization)
         while found := await self._epochs.pending(organization, BATCH):
             any_found = True
             for pending in found:
-                if not await self._apply(pending, epoch):
+                if not await self._apply(pending):
                     await self._epochs.mark_broken(organization)
                     return True
             await self._epochs.applied(organization, [pending.entry.key for pending in found])
         return any_found
 
-    async def _apply(self, pending: Pending, epoch: int) -> bool:
+    async def _apply(self, pending: Pending) -> bool:
         hold = pending.entry.hold
         if hold.reservation and hold.remaining != NOTHING and not pending.is_open:
             return pending.entry.charged == NOTHING  # it has ended since, and holds nothing any more
-        return await self._keys.apply(pending.entry, epoch)
+        return await self._keys.apply(pending.entry, pending.epoch)
 
     async def _establish(self, organization: str) -> int:
         epoch = await self._established(organization)
@@ -144,7 +148,7 @@ class Recovery:
 
     async def _make_anew(self, organization: str, run_id: str) -> int:
         """The new epoch; 0 where the keys are not as they were left, which others may have changed."""
-        async with self._epochs.alone(organization) as turn:
+        async with self._turns, self._epochs.alone(organization) as turn:
             seen = await self._keys.fence(organization)
             if seen.stands_for(turn.epoch):
                 return turn.epoch.number

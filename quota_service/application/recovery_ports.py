@@ -29,10 +29,11 @@ class Epoch(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """An entry that the keys have not. `is_open`: the ledger sees its reservation live."""
+    """An entry that the keys of an epoch have not. `is_open`: the ledger sees its reservation live."""
 
     entry: Entry
     is_open: bool
+    epoch: int
 
 
 class Fence(NamedTuple):
@@ -162,8 +163,9 @@ class KeyStore(Protocol):
         ...
 
     async def apply(self, entry: Entry, epoch: int) -> bool:
-        """Brings in what the ledger has and the keys of this epoch have not; does no harm where they have.
-        Whether it could: there are kinds of entries that only keys made anew can have. Raises
-        StoreUnavailable where the keys are of another epoch, which may have been made with it.
+        """Brings in what the ledger has and the keys have not; does no harm where they have. Whether it
+        could:
+        there are kinds of entries that only keys made anew can have. Raises StoreUnavailable where the keys
+        are not of that epoch any more: newer ones have it.
         """
         ...

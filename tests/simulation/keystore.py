@@ -91,7 +91,7 @@ class KeyStore:
             f"raise the fence {fence}", lambda: making.raise_fence(self._server.keys, lowered, fence, version)
         )
 
-    async def apply(self, entry: Entry, epoch: int | None = None) -> bool:
+    async def apply(self, entry: Entry, epoch: int) -> bool:
         if entry.type in _ONLY_ANEW:
             return False
         keep_ms = max(self._runner.remember_ms, REMEMBER_APPLIED_MS)

@@ -194,6 +194,7 @@ class Epochs:
                 Pending(
                     epochs.decode_entry(row["entry"]),
                     (organization, row["reservation"]) in self._at.open_holds,
+                    self._at.epochs.get(organization, (0, False))[0],
                 )
                 for row in found[:count]
             ]

@@ -133,7 +133,7 @@ class PostgresEpochs:
     async def pending(self, organization: str, count: int) -> Sequence[Pending]:
         with translated():
             rows = await self._pool.fetch(_SQL["pending"], organization, count)
-        return [Pending(epochs.decode_entry(row["entry"]), row["is_open"]) for row in rows]
+        return [Pending(epochs.decode_entry(row["entry"]), row["is_open"], row["epoch"]) for row in rows]
 
     async def applied(self, organization: str, keys: Sequence[str]) -> None:
         stored = [storable(key) for key in keys]

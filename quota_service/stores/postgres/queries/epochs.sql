@@ -37,10 +37,11 @@ WHERE reservation <> ''
 GROUP BY organization, reservation;
 
 -- name: pending
--- The oldest entries that an organization's keys have not yet, and whether the ledger still sees their reservation open.
+-- The oldest entries that an organization's keys have not yet, for which epoch that is so, and whether the ledger still sees their
+-- reservation open.
 SELECT p.key, p.entry, EXISTS (
     SELECT FROM open_holds h WHERE h.organization = p.organization AND h.reservation = p.reservation
-) AS is_open
+) AS is_open, coalesce((SELECT e.epoch FROM store_epochs e WHERE e.organization = p.organization), 0) AS epoch
 FROM pending_applications p WHERE p.organization = $1 AND NOT p.applied ORDER BY p.create_time, p.key LIMIT $2;
 
 -- name: epochs
