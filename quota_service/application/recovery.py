@@ -160,7 +160,8 @@ class Recovery:
                 return 0
             plans = await self._plans(organization, turn.version)
             epoch = await turn.begin()
-            await self._keys.clear(organization)
+            if not await self._keys.clear(organization, seen, epoch):
+                return 0
             if not await self._fill(organization, turn, plans):
                 return 0
             if not await self._keys.raise_fence(organization, epoch, run_id, turn.version):

@@ -139,8 +139,11 @@ class KeyStore(Protocol):
         """The ledger has these events."""
         ...
 
-    async def clear(self, organization: str) -> None:
-        """Forgets every live hold, and every window in which one counts."""
+    async def clear(self, organization: str, seen: Fence, epoch: int) -> bool:
+        """Fences the keys off for the making of this epoch alone: whatever another making has sent does
+        nothing any more. Forgets every live hold, and every window in which one counts. Whether the fence was
+        still as seen.
+        """
         ...
 
     async def put_holds(

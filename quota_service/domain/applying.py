@@ -40,7 +40,10 @@ def _charge(book: Book, entry: Entry, now_ms: int) -> Applied:
 def _settle(book: Book, entry: Entry, now_ms: int) -> Applied:
     after, here = entry.hold, book.holds.get(entry.hold.reservation)
     if here is not None and _has_passed(here, after):
-        return Applied(now_ms=now_ms, replayed=True)
+        after = _charged_more(here, after)
+        if after.charged == here.charged:
+            book.holds[after.reservation] = after
+            return Applied(now_ms=now_ms, replayed=True)
     is_live = after.state is State.HELD
     if here is None:
         move = Move(
@@ -55,7 +58,7 @@ def _settle(book: Book, entry: Entry, now_ms: int) -> Applied:
             spent=after.charged.minus(here.charged),
             held=after.remaining.minus(here.remaining),
             holds=int(is_live) - int(here.state is State.HELD),
-            overrun=entry.overrun,
+            overrun=after.charged.beyond(after.held).minus(here.charged.beyond(here.held)),
         )
     book.holds[after.reservation] = after
     _move(book, after, move, now_ms)
@@ -63,8 +66,10 @@ def _settle(book: Book, entry: Entry, now_ms: int) -> Applied:
 
 
 def _has_passed(here: Hold, there: Hold) -> bool:
-    """Whether the hold that is here is at least as far in its life as the one that is to be."""
-    if there.settlement is not None:
+    """Whether the hold that is here is at least as far in its life as the one that is to be. It may have been
+    charged less all the same.
+    """
+    if here.settlement is not None or there.settlement is not None:
         return here.settlement is not None
     if there.state is State.HELD:
         return here.state is not State.HELD or _progress(here) >= _progress(there)
@@ -73,6 +78,18 @@ def _has_passed(here: Hold, there: Hold) -> bool:
 
 def _progress(hold: Hold) -> int:
     return hold.parts + hold.granted_output_tokens + hold.expire_ms
+
+
+def _charged_more(here: Hold, there: Hold) -> Hold:
+    """What has been settled late here, because its time was over before the Commit was brought, had been
+    settled in time.
+    """
+    in_time = there.state is State.COMMITTED and here.state is not State.COMMITTED
+    return replace(
+        _further(here, there) if in_time else here,
+        charged=here.charged.at_least(there.charged),
+        charged_pico=max(here.charged_pico, there.charged_pico),
+    )
 
 
 def _further(here: Hold, there: Hold) -> Hold:

@@ -63,6 +63,9 @@ class Database(Server):
         self.alone: object = None
         self._queue: list[tuple[Any, Callable[[Any], None], Callable[[], bool]]] = []
 
+    def may_wait(self, operation: Callable[[], Any]) -> bool:
+        return isinstance(operation, Waiting)
+
     def serve(
         self, operation: Callable[[], Any], finish: Callable[[Any], None], is_over: Callable[[], bool]
     ) -> None:
@@ -181,7 +184,11 @@ class Statements:
     # --- epochs ---
 
     def begin(
-        self, organizations: Sequence[str], owners: Sequence[str], reservations: Sequence[str]
+        self,
+        organizations: Sequence[str],
+        owners: Sequence[str],
+        reservations: Sequence[str],
+        alone: Sequence[bool],  # as every transaction is here
     ) -> Iterable[Row]:
         asked = set(zip(owners, reservations, strict=True))
         for organization in organizations:
@@ -196,13 +203,22 @@ class Statements:
             yield {"organization": organization, "epoch": number, "contested": contested or None}
 
     def add_pending(self, *columns: Sequence[Any]) -> None:
-        for organization, key, reservation, entry in zip(*columns, strict=True):
-            row = {"reservation": reservation, "entry": entry, "applied": False}
+        for organization, key, reservation, entry, epoch in zip(*columns, strict=True):
+            row = {"reservation": reservation, "entry": entry, "applied": False, "epoch": epoch}
             self._at.pending.setdefault((organization, key), row)
 
     def pending_of_keys(self, *columns: Sequence[Any]) -> Iterable[Row]:
         wanted = zip(*columns, strict=True)
-        return [{"organization": name[0], "key": name[1]} for name in wanted if name in self._at.pending]
+        return [
+            {
+                "organization": name[0],
+                "key": name[1],
+                "epoch": self._at.pending[name]["epoch"],
+                "entry": self._at.pending[name]["entry"],
+            }
+            for name in wanted
+            if name in self._at.pending
+        ]
 
     def applied(self, *columns: Sequence[Any]) -> None:
         for name in zip(*columns, strict=True):

@@ -67,6 +67,20 @@ class Evidence:
         return [entry for entry in self.entries if entry.reservation == reservation]
 
 
+def is_quiet(valkey: SimulatedValkey, database: Database) -> bool:
+    """Whether nothing is left to be done, and the keys are those of the ledger's epoch."""
+    keys = valkey.keys
+    fences = {f"{epoch} {valkey.run_id}" for epoch, _ in database.epochs.values()}
+    return not (
+        keys.fence not in fences
+        or keys.events
+        or database.open_holds
+        or any(not hold.end_ms for hold in keys.book.holds.values())
+        or any(not row["applied"] for row in database.pending.values())
+        or any(broken for _, broken in database.epochs.values())
+    )
+
+
 def collect(valkey: SimulatedValkey, database: Database) -> Evidence:
     keys = valkey.keys
     return Evidence(

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from quota_service.application.recovery_ports import Restored
 from quota_service.domain import applying, commands, limit_changes, opening, windows
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.book import Book
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, EntryType, LimitChange, hold_of_changes, key_of_rollover
 from quota_service.domain.reservation import LIFETIME_MS_MAX, Hold, State, recorded
-from quota_service.domain.terms import Counters
 from quota_service.stores.valkey.codec import Body, EventRecord
 from quota_service.stores.valkey.events import event_of
 
@@ -27,15 +25,6 @@ Name = tuple[str, str]
 """A key that may be forgotten: its kind (hold, key, record) and its name."""
 
 _WITH_MARKER = (EntryType.RECORD, EntryType.ADJUST, EntryType.REALLOCATE)
-
-
-@dataclass(slots=True, kw_only=True)
-class Switches:
-    """What a mutant leaves out. `adds_on_rebuild`: amounts are added to what is there, not set."""
-
-    fenced: bool = True
-    adds_on_rebuild: bool = False
-    forgets_keys: bool = False
 
 
 @dataclass(slots=True)
@@ -278,63 +267,19 @@ class Keys:
         for event in events:
             self.events.pop(event.id, None)
             for name in _forgettable(event.entry):
-                if self._is_there(name):
+                if self._is_there(name) and not self._lives(name):
                     self.forget_ms[name] = now_ms + remember_ms
+
+    def _lives(self, name: Name) -> bool:
+        """Whether it is a hold that was made anew from a ledger that had not seen its end."""
+        hold = self.book.holds.get(name[1]) if name[0] == "hold" else None
+        return hold is not None and hold.state is State.HELD
 
     def _is_there(self, name: Name) -> bool:
         kind, what = name
         book = self.book
         known: Any = {"hold": book.holds, "key": book.reservations, "record": book.records}[kind]
         return what in known
-
-    # --- commands that stand alone: whoever makes the keys anew sends them ---
-
-    def lower(self, expected: str) -> bool:
-        return self._replace_fence(expected, LOWERED)
-
-    def raise_fence(self, fence: str, version: int) -> bool:
-        if not self._replace_fence(LOWERED, fence):
-            return False
-        self.book.version = version
-        return True
-
-    def _replace_fence(self, expected: str, fence: str) -> bool:
-        if self.fence != expected:
-            return False
-        self.fence = fence
-        return True
-
-    def clear(self) -> None:
-        live = [hold for hold in self.book.holds.values() if hold.state is State.HELD]
-        for hold in live:
-            for window in hold.windows:
-                self.book.windows.pop(windows.key_of(window), None)
-            self.book.holds.pop(hold.reservation)
-            self.book.marks.pop(hold.reservation, None)
-            self.forget_ms.pop(("hold", hold.reservation), None)
-
-    def put_holds(self, holds: Iterable[Hold]) -> None:
-        for hold in holds:
-            self.book.holds[hold.reservation] = hold
-            if hold.idempotency_key:
-                self.book.reservations[hold.idempotency_key] = hold.reservation
-                self.forget_ms.pop(("key", hold.idempotency_key), None)
-
-    def put_windows(self, restored: Iterable[Restored], *, adds: bool) -> None:
-        for window, counters, _ in restored:
-            key = windows.key_of(window)
-            if counters == Counters() and not adds:
-                self.book.windows.pop(key, None)
-            else:
-                self.book.windows[key] = _sum(self.book.windows.get(key), counters) if adds else counters
-
-
-def _sum(before: Counters | None, more: Counters) -> Counters:
-    if before is None:
-        return more
-    return more._replace(
-        spent=before.spent.plus(more.spent), held=before.held.plus(more.held), holds=before.holds + more.holds
-    )
 
 
 def _forgettable(entry: Entry) -> tuple[Name, ...]:

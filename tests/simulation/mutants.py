@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from quota_service.application.writing import LedgerWriter
-from tests.simulation.keys import Switches
 from tests.simulation.replica import Replica
 from tests.simulation.run import Mutant
+from tests.simulation.switches import Switches
 
 
 class _AcknowledgesFirst(LedgerWriter):
@@ -33,5 +33,6 @@ MUTANTS: Mapping[str, Callable[[], Mutant]] = {
     "add-on-rebuild": lambda: Mutant(switches=Switches(adds_on_rebuild=True)),
     "acknowledge-first": lambda: Mutant(replica=_HastyReplica),
     "retries-scripts": lambda: Mutant(retries_scripts=True),
+    "keeps-ended": lambda: Mutant(switches=Switches(keeps_ended=True)),
     "no-fence": lambda: Mutant(switches=Switches(fenced=False)),
 }

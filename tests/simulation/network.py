@@ -81,6 +81,10 @@ class Server:
     def run_id(self) -> str:
         return f"{self.name}-run{self.starts}"
 
+    def may_wait(self, operation: Callable[[], Any]) -> bool:
+        """Whether this may take longer than its way."""
+        return False
+
     def serve(
         self, operation: Callable[[], Any], finish: Callable[[Any], None], is_over: Callable[[], bool]
     ) -> None:
@@ -134,17 +138,19 @@ class Link:
             self.run_id = self.server.run_id
         reply: asyncio.Future[T] = loop.create_future()
         there_s, back_s = dice.random() * weather.delay_s_max, dice.random() * weather.delay_s_max
-        fate = dice.random()
+        fate, back = dice.random(), None
         if (fate := fate - weather.lost_request) < 0:
             self.world.note(self.who, f"{what}: the request is lost")
         elif fate < weather.straggler:
-            there_s = self._timeout_s * (1 + dice.random())
+            there_s = self._timeout_s * (1 + dice.choice((1, 1, 8)) * dice.random())
             loop.call_later(there_s, self._deliver, what, operation, reply, self.run_id, 0.0)
         else:
             back = None if fate - weather.straggler < weather.lost_reply else back_s
             loop.call_later(there_s, self._deliver, what, operation, reply, self.run_id, back)
         # A connection that breaks is noticed at once; one that falls silent is not.
         patience_s = dice.choice((0.03, self._timeout_s)) if fate < 0 else self._timeout_s
+        if back is not None and not self.server.may_wait(operation):
+            return await reply  # there will be one in time: no need for an alarm
         timer = loop.call_later(patience_s, self._refuse, what, reply)
         try:
             return await reply
@@ -170,7 +176,8 @@ class Link:
             elif reply.done():
                 self.world.note(self.who, f"{what}: done, when nobody waits for it any more")
             else:
-                self.world.note(self.who, f"{what} → {brief(result)}")
+                if self.world.trace is not None:
+                    self.world.note(self.who, f"{what} → {brief(result)}")
                 self.world.loop.call_later(back, _answer, reply, result)
 
         self.server.serve(operation, finish, reply.done)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
@@ -18,7 +19,7 @@ from quota_service.domain.rollover import Past
 from quota_service.domain.terms import Counters
 from quota_service.stores.postgres import epochs, holds
 from quota_service.stores.postgres.batch import Batch
-from quota_service.stores.postgres.entry_rows import hold_of, ledger_row_of
+from quota_service.stores.postgres.entry_rows import charged_of, hold_of, ledger_row_of
 from quota_service.stores.postgres.ledger import write_batch
 from quota_service.stores.postgres.times import to_ms, to_time
 from tests.simulation.database import Database, Row, Waiting, run_now
@@ -47,7 +48,7 @@ class Ledger:
     async def hold(self, organization: str, reservation: str) -> Hold | None:
         def read() -> Hold | None:
             rows = [row for row in self._at.entries.values() if row["reservation"] == reservation]
-            return max(map(_hold_of, rows), key=holds.rank, default=None)
+            return holds.latest(map(_hold_of, rows), *charged_of(cast(Any, rows)))
 
         return await self._link.call(f"recall {reservation[-4:]}", read)
 
@@ -127,10 +128,18 @@ class Turn:
     async def holds(self) -> AsyncIterator[Sequence[Hold]]:
         def read() -> Sequence[Hold]:
             self._own()
-            return [_decode_hold(hold) for hold, _ in self._at.open_holds.values()]
+            return [self._charged(_decode_hold(hold)) for hold, _ in self._at.open_holds.values()]
 
         if found := await self._link.call("read open holds", read):
             yield found
+
+    def _charged(self, hold: Hold) -> Hold:
+        """With what the ledger has charged to it, where something was settled in the ledger alone."""
+        if all(row["reservation"] != hold.reservation for row in self._at.pending.values()):
+            return hold
+        rows = [row for row in self._at.entries.values() if row["reservation"] == hold.reservation]
+        charged, pico = charged_of(cast(Any, rows))
+        return replace(hold, charged=charged, charged_pico=pico)
 
     def _own(self) -> None:
         if self._at.alone is not self:
@@ -185,6 +194,7 @@ class Epochs:
                 Pending(
                     epochs.decode_entry(row["entry"]),
                     (organization, row["reservation"]) in self._at.open_holds,
+                    self._at.epochs.get(organization, (0, False))[0],
                 )
                 for row in found[:count]
             ]

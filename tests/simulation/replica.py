@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -34,11 +35,12 @@ from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.ledger import Entry
 from tests.simulation.database import Database
+from tests.simulation.keystore import KeyStore
 from tests.simulation.loop import Tasks
 from tests.simulation.network import Link, World
 from tests.simulation.postgres import ConfigurationStore, Epochs, Ledger
 from tests.simulation.scene import ORGANIZATION
-from tests.simulation.valkey import Events, Holds, KeyStore, Runner, SimulatedValkey
+from tests.simulation.valkey import Events, Holds, Runner, SimulatedValkey
 
 T = TypeVar("T")
 
@@ -59,9 +61,14 @@ class _Parts:
 
     def make(self, name: str, type_: Callable[..., T], **more: object) -> T:
         known = {**self._made, **more}
-        part = type_(**{each: known[each] for each in inspect.signature(type_).parameters})
+        part = type_(**{each: known[each] for each in _parameters(type_)})
         self._made[name] = part
         return part
+
+
+@functools.cache
+def _parameters(type_: Callable[..., object]) -> tuple[str, ...]:
+    return tuple(inspect.signature(type_).parameters)
 
 
 class _Aliases:

@@ -15,14 +15,20 @@ from tests.simulation import scene
 from tests.simulation.auditor import Auditor
 from tests.simulation.clients import Clients
 from tests.simulation.database import Database
-from tests.simulation.evidence import collect
+from tests.simulation.evidence import collect, is_quiet
 from tests.simulation.faults import Adversary
 from tests.simulation.journal import Journal
-from tests.simulation.keys import Switches
 from tests.simulation.loop import SimulatedLoop, Stuck, by_owner
 from tests.simulation.network import World
 from tests.simulation.replica import Replica, owner
+from tests.simulation.switches import Switches
 from tests.simulation.valkey import SimulatedValkey
+
+SKEW_MS = 20_000
+"""By how much a replica's own clock may be wrong: far more than a hold lives, and less than a run waits."""
+
+STRAGGLERS_S = 9
+"""By when what was sent before everything healed has arrived."""
 
 QUIET_S_MAX = 90
 """By when everything must have settled down after the last fault."""
@@ -113,16 +119,16 @@ class _Simulation:
             self._database,
             self._configurations,
             remember_ms=self._remember_ms,
-            skew_ms=self._world.dice.choice((0, 0, 3_600_000, -3_600_000)),
+            skew_ms=self._world.dice.choice((0, 0, SKEW_MS, -SKEW_MS)),
         )
         replica.start()
         return replica
 
     async def _quiet(self) -> None:
         """Waits until nothing is left to be done, or for as long as that may take."""
+        await asyncio.sleep(STRAGGLERS_S)
         for _ in range(QUIET_S_MAX):
             await asyncio.sleep(1)
-            left = collect(self._valkey, self._database)
-            if not (left.live_holds or left.open_holds or left.waiting_events or left.pending or left.broken):
+            if is_quiet(self._valkey, self._database):
                 break
         await asyncio.sleep(2)

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from quota_service.application.ports import Page
-from quota_service.application.recovery_ports import Fence, Restored
 from quota_service.domain import commands, limit_changes
 from quota_service.domain.commands import Event
 from quota_service.domain.errors import StoreUnavailable
-from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.opening import Open, OpenAnswer
-from quota_service.domain.reservation import Hold, WindowRef
-from quota_service.domain.terms import Term
-from tests.simulation.keys import Keys, Switches
+from quota_service.domain.reservation import Hold
+from tests.simulation.keys import Keys
 from tests.simulation.network import Link, Server, World
+from tests.simulation.switches import Switches
 
 T = TypeVar("T")
 
 FENCES_MAX = 3
-_ONLY_ANEW = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
 
 
 class _Fenced:
@@ -226,72 +223,6 @@ class Events:
             f"acknowledge {[event.entry.key for event in events]}",
             lambda keys, now: keys.acknowledge(events, remember_ms, now),
         )
-
-
-class KeyStore:
-    """Implements the recovery's port of that name."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self._link = runner.link
-        self._server = runner.server
-
-    def now_ms(self) -> int:
-        return self._runner.now_ms()
-
-    def known_epoch(self, organization: str) -> int:
-        return self._runner.epochs.get(organization, 0)
-
-    def adopt(self, organization: str, epoch: int) -> None:
-        self._runner.epochs[organization] = epoch
-
-    async def fence(self, organization: str) -> Fence:
-        await self._link.connected()
-        text = await self._link.call("fence", lambda: self._server.keys.fence)
-        epoch, _, made_in = text.partition(" ")
-        return Fence(text, int(epoch) if made_in else 0, made_in, self._link.run_id)
-
-    async def lower(self, organization: str, seen: Fence) -> bool:
-        return await self._link.call("lower the fence", lambda: self._server.keys.lower(seen.text))
-
-    async def waiting(self, organization: str, count: int) -> Sequence[Event]:
-        return await self._link.call("waiting", lambda: list(self._server.keys.events.values())[:count])
-
-    async def drop(self, organization: str, events: Sequence[Event]) -> None:
-        def drop() -> None:
-            for event in events:
-                self._server.keys.events.pop(event.id, None)
-
-        await self._link.call("drop events", drop)
-
-    async def clear(self, organization: str) -> None:
-        await self._link.call("clear", lambda: self._server.keys.clear())
-
-    async def put_holds(
-        self, organization: str, holds: Sequence[Hold], term_of: Callable[[WindowRef], Term | None]
-    ) -> None:
-        await self._link.call("put holds", lambda: self._server.keys.put_holds(holds))
-
-    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> None:
-        set_, adds = tuple(windows), self._server.switches.adds_on_rebuild
-        await self._link.call("put windows", lambda: self._server.keys.put_windows(set_, adds=adds))
-
-    async def raise_fence(self, organization: str, epoch: int, run_id: str, version: int) -> bool:
-        fence = f"{epoch} {run_id}"
-        return await self._link.call(
-            f"raise the fence {fence}", lambda: self._server.keys.raise_fence(fence, version)
-        )
-
-    async def apply(self, entry: Entry) -> bool:
-        if entry.type in _ONLY_ANEW:
-            return False
-        keep_ms = self._runner.remember_ms
-        await self._runner.run(
-            entry.hold.organization,
-            f"apply {entry.key}",
-            lambda keys, now: keys.apply(entry, keep_ms, now),
-        )
-        return True
 
 
 def _what(command: Any) -> str:

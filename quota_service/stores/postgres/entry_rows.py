@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from datetime import datetime
 from decimal import Decimal
@@ -116,6 +116,15 @@ def hold_of(row: asyncpg.Record) -> Hold:
         windows=tuple(_window(document) for document in _decode_windows(row["windows"])),
         **msgspec.structs.asdict(document),
     )
+
+
+def charged_of(rows: Iterable[asyncpg.Record]) -> tuple[Amounts, int]:
+    """What the entries of some rows charge, and what that costs in pico-USD."""
+    charged, pico = NOTHING, 0
+    for row in rows:
+        charged = charged.plus(Amounts(*(row[f"charged_{meter}"] for meter in Amounts._fields)))
+        pico += _pico(row["exact_cost_usd"])
+    return charged, pico
 
 
 def _window_documents(entry: Entry) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -42,9 +42,13 @@ class State(NamedTuple):
     epochs: Mapping[str, int]
     contested: frozenset[Key]
 
+    def epoch_of(self, entry: Entry) -> int:
+        """Of the entry's organization."""
+        return self.epochs[entry.hold.organization]
+
     def has_run(self, entry: Entry) -> bool:
         """Whether the deciding store's keys have it."""
-        return entry.origin is not None and entry.origin.epoch == self.epochs[entry.hold.organization]
+        return entry.origin is not None and entry.origin.epoch == self.epoch_of(entry)
 
 
 async def begin(connection: Connection, batch: Batch) -> State:
@@ -67,7 +71,7 @@ async def reduced(connection: Connection, entries: Sequence[Entry], state: State
     contested |= {_reservation(entry) for entry in commits if is_part(entry) or not state.has_run(entry)}
     if not contested:
         return list(entries)
-    known = await _charges(connection, contested)
+    known = await charges(connection, contested)
     result = []
     for entry in entries:
         key = _reservation(entry)
@@ -96,7 +100,10 @@ async def note(
     """
     pending = [entry for entry in new if not (state.has_run(entry) or _only_lasting(entry))]
     if pending:
-        rows = [(*key_of(entry), entry.hold.reservation, encode_entry(entry)) for entry in pending]
+        rows = [
+            (*key_of(entry), entry.hold.reservation, encode_entry(entry), state.epoch_of(entry))
+            for entry in pending
+        ]
         await connection.execute(_SQL["add_pending"], *zip(*rows, strict=True))
     doubled = [
         (entry, written)
@@ -107,34 +114,49 @@ async def note(
         and (entry.type in _CHARGING or written is Written.VOID)
     ]
     if doubled:
-        await _check_doubled(connection, doubled)
+        await _check_doubled(connection, doubled, state)
 
 
 async def mark_broken(connection: Connection, organizations: Sequence[str]) -> None:
     await connection.execute(_SQL["mark_broken"], sorted(organizations))
 
 
-async def _check_doubled(connection: Connection, doubled: Sequence[tuple[Entry, Written]]) -> None:
-    """A script has run what the ledger had already by another way. Where that was pending, the keys have it
-    by
-    now; otherwise they have it twice, or something else.
+async def _check_doubled(
+    connection: Connection, doubled: Sequence[tuple[Entry, Written]], state: State
+) -> None:
+    """A script has run what the ledger had already by another way. Where that was pending for these keys,
+    they have it by now; otherwise they were made with it, and have it twice, or have something else.
     """
     keys = sorted({key_of(entry) for entry, _ in doubled})
     same = sorted({key_of(entry) for entry, written in doubled if written is Written.REPLAYED})
     rows = await connection.fetch(_SQL["pending_of_keys"], *zip(*keys, strict=True))
-    known = {(row["organization"], row["key"]) for row in rows}
+    known = {(row["organization"], row["key"]): (row["epoch"], decode_entry(row["entry"])) for row in rows}
     if same:
         await connection.execute(_SQL["applied"], *zip(*same, strict=True))
     broken = {
         key_of(entry)[0]
         for entry, written in doubled
-        if written is Written.CONFLICT or key_of(entry) not in known
+        if written is Written.CONFLICT
+        or key_of(entry) not in known
+        or not _is_same(entry, *known[key_of(entry)], state)
     }
     if broken:
         await mark_broken(connection, sorted(broken))
 
 
-async def _charges(connection: Connection, reservations: Iterable[Key]) -> dict[Key, Charges]:
+def _is_same(entry: Entry, epoch: int, pending: Entry, state: State) -> bool:
+    """Whether what a script has run is what was pending for its keys. What a Record charges now may be
+    another amount, or in other windows, than a moment ago; of a reservation the totals tell.
+    """
+    effect = (pending.charged, pending.hold.windows)
+    is_record = entry.type is EntryType.RECORD
+    return epoch == state.epoch_of(entry) and (not is_record or (entry.charged, entry.hold.windows) == effect)
+
+
+async def charges(connection: Connection, reservations: Collection[Key]) -> dict[Key, Charges]:
+    """What the ledger has charged to some reservations."""
+    if not reservations:
+        return {}
     rows = await connection.fetch(_SQL["charges_of_reservations"], *zip(*sorted(reservations), strict=True))
     return {
         (row["organization"], row["reservation"]): Charges(

@@ -6,11 +6,12 @@ it was afterwards. A hold only ever moves forward, so its states can be compared
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import msgspec
 
-from quota_service.domain.amounts import NOTHING
+from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ledger import Entry, EntryType, key_of_hold
 from quota_service.domain.reservation import Hold, State
 
@@ -28,6 +29,16 @@ def progress(hold: Hold) -> int:
 def rank(hold: Hold) -> Rank:
     """Orders all states of a reservation: live, ended, parts of a late settlement, settled."""
     return (hold.settlement is not None, hold.state is not State.HELD, hold.late_parts, progress(hold))
+
+
+def latest(states: Iterable[Hold], charged: Amounts, charged_pico: int) -> Hold | None:
+    """The furthest of a reservation's states, with what the ledger has charged: whoever told of a state may
+    not have known what another had charged.
+    """
+    found = list(states)
+    if not found:
+        return None
+    return replace(max(found, key=rank), charged=charged, charged_pico=charged_pico)
 
 
 def implied_hold(hold: Hold) -> Entry:

@@ -25,7 +25,14 @@ from quota_service.stores.postgres.batch import (
     key_of,
     origin_text,
 )
-from quota_service.stores.postgres.entry_rows import COLUMNS, hold_of, ledger_row_of, row_of, storable
+from quota_service.stores.postgres.entry_rows import (
+    COLUMNS,
+    charged_of,
+    hold_of,
+    ledger_row_of,
+    row_of,
+    storable,
+)
 from quota_service.stores.postgres.errors import translated
 from quota_service.stores.postgres.pool import Connection
 from quota_service.stores.postgres.times import to_ms, to_time
@@ -55,7 +62,10 @@ class PostgresLedger:
         with translated():
             rows = await self._pool.fetch(_SQL["entries_of_reservation"], organization, reservation)
             told = await refused.holds_of(self._pool, organization, reservation)
-        return max([*map(hold_of, rows), *told], key=holds.rank, default=None)
+        charged, pico = charged_of(rows)
+        for hold in told:  # a dead letter counts all the same
+            charged, pico = charged.at_least(hold.charged), max(pico, hold.charged_pico)
+        return holds.latest([*map(hold_of, rows), *told], charged, pico)
 
     async def find(self, organization: str, key: str) -> LedgerRow | None:
         with translated():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import asyncpg
 import msgspec
@@ -14,7 +15,7 @@ from quota_service.domain.ledger import Entry, key_of_hold
 from quota_service.domain.reservation import Hold, State, WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.stores.postgres import epochs, refused, sql
-from quota_service.stores.postgres.batch import balances
+from quota_service.stores.postgres.batch import Charges, Key, balances
 from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.errors import translated
 from quota_service.stores.postgres.ledger import ACQUIRE_S
@@ -64,11 +65,14 @@ class PostgresTurn:
 
     async def holds(self) -> AsyncIterator[Sequence[Hold]]:
         told = refused.latest_holds(await self._refused())
+        rows = await self._connection.fetch(_SQL["contested"], self._organization)
+        contested = {(self._organization, row["reservation"]) for row in rows}
+        known = await epochs.charges(self._connection, contested)
         cursor = await self._connection.cursor(_SQL["open_holds"], self._organization)
         while rows := await cursor.fetch(HOLDS_PER_READ):
             holds = [_decode_hold(row[0]) for row in rows]
             latest = [refused.further(hold, told.pop(hold.reservation, None)) for hold in holds]
-            yield [hold for hold in latest if hold.state is State.HELD]
+            yield [_charged(hold, known) for hold in latest if hold.state is State.HELD]
         if unheard_of := await self._unheard_of(told.values()):
             yield unheard_of
 
@@ -83,6 +87,14 @@ class PostgresTurn:
         if self._dead_letters is None:
             self._dead_letters = await refused.counted(self._connection, self._organization)
         return self._dead_letters
+
+
+def _charged(hold: Hold, known: Mapping[Key, Charges]) -> Hold:
+    """The hold with what the ledger has charged to it, where that is known better."""
+    charges = known.get((hold.organization, hold.reservation))
+    if charges is None:
+        return hold
+    return replace(hold, charged=charges.charged, charged_pico=charges.pico)
 
 
 class PostgresEpochs:

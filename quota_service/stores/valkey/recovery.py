@@ -16,7 +16,6 @@ from quota_service.domain.windows import OUTLIVE_MS, is_used
 from quota_service.stores.valkey import codec, scripts, terms
 from quota_service.stores.valkey.events import REMEMBER_MS, event_of_stream, forgettable
 from quota_service.stores.valkey.runner import Arguments, Runner
-from quota_service.stores.valkey.scripts import Script
 
 LOWERED = "-"
 """The fence of keys that are being made anew: no epoch."""
@@ -35,6 +34,7 @@ class ValkeyKeys:
         self._connection = runner.connection
         self._keys = runner.keys
         # Where holds count, for each organization whose keys are being made anew.
+        self._lowered: dict[str, str] = {}
         self._packed: dict[str, dict[tuple[WindowRef, ...], bytes]] = {}
 
     def now_ms(self) -> int:
@@ -53,11 +53,10 @@ class ValkeyKeys:
         return fence_of(raw.decode() if raw is not None else "", run_id)
 
     async def lower(self, organization: str, seen: Fence) -> bool:
-        return bool(await self._set_fence(organization, seen.text, LOWERED))
+        return seen.text.startswith(LOWERED) or await self._set_fence(organization, seen.text, LOWERED)
 
     async def raise_fence(self, organization: str, epoch: int, run_id: str, version: int) -> bool:
-        await self._connection.call("HSET", self._meta(organization), "waiting", 0)
-        return bool(await self._set_fence(organization, LOWERED, f"{epoch} {run_id}", str(version)))
+        return await self._set_fence(organization, _lowered(epoch), f"{epoch} {run_id}", str(version))
 
     async def waiting(self, organization: str, count: int) -> Sequence[Event]:
         stream = self._keys.events(organization)
@@ -69,10 +68,16 @@ class ValkeyKeys:
         arguments: Arguments = (REMEMBER_MS, *(event.id for event in events))
         await self._connection.run(scripts.DROP, keys, arguments)
 
-    async def clear(self, organization: str) -> None:
+    async def clear(self, organization: str, seen: Fence, epoch: int) -> bool:
         self._packed[organization] = {}
-        while await self._alone(scripts.CLEAR, self._keys.holds(organization), CLEAR_BATCH):
-            pass
+        lowered = self._lowered[organization] = _lowered(epoch)
+        if not await self._set_fence(organization, seen.text, lowered):
+            return False
+        keys = self._keys.common(organization)[:2]
+        found: Any = 1
+        while found > 0:
+            found = await self._connection.run(scripts.CLEAR, keys, (lowered, CLEAR_BATCH))
+        return bool(found == 0)
 
     async def put_holds(
         self, organization: str, holds: Sequence[Hold], term_of: Callable[[WindowRef], Term | None]
@@ -107,7 +112,10 @@ class ValkeyKeys:
         """Steps that keep nobody else waiting for long, all on their way at once."""
         keys = self._keys.common(organization)[:2]
         done = await asyncio.gather(
-            *(self._connection.run(scripts.FILL, keys, (LOWERED, *step)) for step in steps)
+            *(
+                self._connection.run(scripts.FILL, keys, (self._lowered[organization], *step))
+                for step in steps
+            )
         )
         return all(done)
 
@@ -154,11 +162,9 @@ class ValkeyKeys:
             ]
         )
 
-    async def _set_fence(self, organization: str, expected: str, new: str, version: str = "") -> Any:
-        return await self._alone(scripts.FENCE, self._meta(organization), expected, new, version)
-
-    async def _alone(self, script: Script, key: str, *arguments: str | int) -> Any:
-        return await self._connection.run(script, (key,), arguments)
+    async def _set_fence(self, organization: str, expected: str, new: str, version: str = "") -> bool:
+        keys = (self._meta(organization),)
+        return bool(await self._connection.run(scripts.FENCE, keys, (expected, new, version)))
 
     def _meta(self, organization: str) -> str:
         return self._keys.common(organization)[0]
@@ -168,6 +174,11 @@ def fence_of(text: str, run_id: str) -> Fence:
     """A fence from its text, as a server of that run answered it."""
     epoch, _, made_in = text.partition(" ")
     return Fence(text, int(epoch) if made_in else 0, made_in, run_id)
+
+
+def _lowered(epoch: int) -> str:
+    """The fence of keys that are being made for an epoch, by whoever is alone with it."""
+    return f"{LOWERED}{epoch}"
 
 
 def _forget_ms(window: WindowRef, term: Term | None) -> int | str:

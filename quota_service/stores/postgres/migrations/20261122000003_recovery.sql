@@ -20,6 +20,7 @@ CREATE TABLE pending_applications (
     organization text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
     reservation text COLLATE "C" NOT NULL,
+    epoch bigint NOT NULL, -- whose keys had it not: those of a later one were made with it
     entry bytea NOT NULL,
     applied boolean NOT NULL DEFAULT false,
     create_time timestamptz NOT NULL DEFAULT now(),

@@ -4,14 +4,15 @@ SELECT organization, epoch, contested FROM begin_ledger_write($1::text[], $2::te
 
 -- name: add_pending
 -- What the deciding store's keys have not.
-INSERT INTO pending_applications (organization, key, reservation, entry)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) AS pending (organization, key, reservation, entry)
+INSERT INTO pending_applications (organization, key, reservation, entry, epoch)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[])
+    AS pending (organization, key, reservation, entry, epoch)
 ORDER BY organization COLLATE "C", key COLLATE "C"
 ON CONFLICT DO NOTHING;
 
 -- name: pending_of_keys
--- Which of some keys are or were pending.
-SELECT organization, key FROM pending_applications
+-- Which of some keys are or were pending, with what, and for the keys of which epoch.
+SELECT organization, key, entry, epoch FROM pending_applications
 JOIN unnest($1::text[], $2::text[]) AS wanted (organization, key) USING (organization, key);
 
 -- name: applied
@@ -80,6 +81,10 @@ FROM window_balances WHERE organization = $1 AND (window_end IS NULL OR window_e
 -- name: open_holds
 -- The reservations that the ledger sees open, also those whose time is over: the deciding store is to say so.
 SELECT hold FROM open_holds WHERE organization = $1;
+
+-- name: contested
+-- The reservations of which something was settled in the ledger alone: no state that the deciding store tells of may have all charges.
+SELECT DISTINCT reservation FROM pending_applications WHERE organization = $1 AND reservation <> '';
 
 -- name: known_keys
 -- Which of some keys an organization's ledger has.

@@ -90,8 +90,10 @@ JOIN unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS w (organiz
     USING (organization, budget, each_value, window_start);
 
 -- name: entries_of_reservation
--- What the ledger knows of a reservation's state.
-SELECT organization, reservation, team, "user", api_key, project, cost_center, tags, windows, hold FROM ledger_entries
+-- What the ledger knows of a reservation's state, and what it has charged to it.
+SELECT organization, reservation, team, "user", api_key, project, cost_center, tags, windows, hold,
+    charged_cost_micros, charged_tokens, charged_requests, exact_cost_usd
+FROM ledger_entries
 WHERE organization = $1 AND reservation = $2 AND reservation <> '';
 
 -- name: find_entry

@@ -11,9 +11,11 @@ local function hold_of(doc, windows, packed)
 end
 
 local function read_hold(key)
-  local fields = redis.call('HMGET', key, 'doc', 'windows', 'live', 'marks')
+  local fields = redis.call('HMGET', key, 'doc', 'windows', 'live', 'marks', 'epoch')
   if not fields[1] then return nil end
   local hold = hold_of(fields[1], cmsgpack.unpack(fields[2]), fields[3])
+  -- What ended before the keys were made anew may have been charged more since than is known here. The ledger knows.
+  if hold.state ~= 'HELD' and fields[5] ~= int(EPOCH) then return nil end
   hold.key = key
   if fields[4] then hold.marks = cmsgpack.unpack(fields[4]) end
   return hold
@@ -24,7 +26,7 @@ local function write_hold(hold)
     hold.state, hold.create, hold.expire, hold.ended, hold.granted, hold.held, hold.charged,
     hold.pico, hold.parts, hold.late_parts, hold.settle_hash, hold.settlement,
   })
-  redis.call('HSET', hold.key, 'live', hold.packed)
+  redis.call('HSET', hold.key, 'live', hold.packed, 'epoch', int(EPOCH))
 end
 
 local function write_marks(hold)

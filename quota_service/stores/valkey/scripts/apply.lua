@@ -21,17 +21,25 @@ end
 
 -- Whether the hold that is here is at least as far in its life as the one that is to be.
 local function has_passed(here, there)
-  if there.settlement then return here.settlement and true or false end
+  if here.settlement or there.settlement then return here.settlement and true or false end
   if there.state == 'HELD' then return here.state ~= 'HELD' or progress(here) >= progress(there) end
   return here.state ~= 'HELD' and here.late_parts >= there.late_parts
 end
 
 local after, here = hold_of(ARGV[2], places, ARGV[4]), read_hold(KEYS[4])
 after.key = KEYS[4]
-if here and has_passed(here, after) then
-  -- Settled late here, because its time was over before the Commit was brought: it had been settled in time, for as much.
-  if after.state == 'COMMITTED' and here.state ~= 'COMMITTED' then write_hold(after) end
-  return {CODE.REPLAYED, now}
+local passed = here and has_passed(here, after)
+if passed then
+  -- What is further here may have been charged less all the same: who charged it elsewhere did not know of what happened here.
+  local total, pico = at_least(after.charged, here.charged), math.max(after.pico, here.pico)
+  -- Settled late here, because its time was over before the Commit was brought: it had been settled in time.
+  local in_time = after.state == 'COMMITTED' and here.state ~= 'COMMITTED'
+  if not in_time then after = hold_of(here.doc, here.windows, here.packed) end
+  after.key, after.charged, after.pico = KEYS[4], total, pico
+  if is_nothing(beyond(total, here.charged)) then
+    if in_time then write_hold(after) end
+    return {CODE.REPLAYED, now}
+  end
 end
 remember(now)
 
@@ -41,8 +49,10 @@ if here then
   after.doc, after.windows, after.marks = here.doc, here.windows, here.marks
   after.charged = at_least(after.charged, here.charged)
   charged, held = plus(after.charged, here.charged, -1), plus(remaining(after), remaining(here), -1)
+  overrun = plus(beyond(after.charged, after.held), beyond(here.charged, here.held), -1)
   holds = holds - (here.state == 'HELD' and 1 or 0)
 else
+  redis.call('DEL', after.key)
   redis.call('HSET', after.key, 'doc', after.doc, 'windows', ARGV[3])
 end
 write_hold(after)
@@ -50,7 +60,7 @@ move(after.windows, now, charged, held, holds, overrun)
 if after.state == 'HELD' then
   redis.call('ZADD', HOLDS, int(after.expire), after.key)
   if not here and KEYS[5] ~= KEYS[4] then redis.call('SET', KEYS[5], ARGV[7] .. ' ' .. after.key) end
-else
+elseif not passed then
   redis.call('ZREM', HOLDS, after.key)
   redis.call('PEXPIRE', after.key, ARGV[8])
 end

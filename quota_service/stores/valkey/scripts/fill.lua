@@ -10,6 +10,7 @@ if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
 
 local windows = 3 + 7 * tonumber(ARGV[2])
 for i = 3, windows - 1, 7 do
+  redis.call('DEL', ARGV[i])
   redis.call('HSET', ARGV[i], 'doc', ARGV[i + 1], 'windows', ARGV[i + 2], 'live', ARGV[i + 3])
   redis.call('ZADD', KEYS[2], ARGV[i + 4], ARGV[i])
   if ARGV[i + 5] ~= '' then redis.call('SET', ARGV[i + 5], ARGV[i + 6]) end

@@ -4,7 +4,8 @@
 -- ARGV  1 doc  2 windows (msgpack)  3 live (msgpack)  4 how long to keep it, ms
 -- Reply OK, now | REPLAYED, now: it is there
 local now = read_meta()
-if redis.call('EXISTS', KEYS[4]) == 1 then return {CODE.REPLAYED, now} end
-redis.call('HSET', KEYS[4], 'doc', ARGV[1], 'windows', ARGV[2], 'live', ARGV[3])
+if read_hold(KEYS[4]) then return {CODE.REPLAYED, now} end
+redis.call('DEL', KEYS[4])
+redis.call('HSET', KEYS[4], 'doc', ARGV[1], 'windows', ARGV[2], 'live', ARGV[3], 'epoch', int(EPOCH))
 redis.call('PEXPIRE', KEYS[4], ARGV[4])
 return {CODE.OK, now}
