@@ -109,18 +109,19 @@ class Server:
         self._services = ("", *services)
         self._traffic = traffic
         self._lanes = lanes
-        self._addresses: list[str] = []
+        self._places: frozenset[sockets.Place] = frozenset()
 
     def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Opens a port before the start and returns its number; plaintext without credentials.
 
         Raises RuntimeError where it cannot be had.
         """
+        others = sockets.listening()
         if credentials is None:
             port = self._server.add_insecure_port(address)
         else:
             port = self._server.add_secure_port(address, credentials)
-        self._addresses.append(address if address.startswith("unix:") else f":{port}")
+        self._places |= sockets.listening() - others
         return port
 
     async def start(self) -> None:
@@ -149,8 +150,7 @@ class Server:
             self._traffic.end(*Kind)
             await self._traffic.finished(LAST_ANSWERS_S)
         self._traffic.pace.stop()
-        for address in self._addresses:
-            sockets.cut(address)
+        sockets.cut(self._places)
         await self._server.stop(None)
 
 

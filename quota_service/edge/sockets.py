@@ -9,37 +9,65 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 _OPEN_FILES = Path("/dev/fd")
+_EVERY_HOST = ("0.0.0.0", "::")  # what a socket that listens on all of them says
+
+Place = tuple[str, int]
+"""A socket's own host and port; of a UNIX socket its path, and 0."""
 
 
-def cut(address: str) -> None:
-    """Ends listening on `host:port` or `unix:path`, then every connection to it: what has been written still
-    arrives. Does nothing where a system does not list open files.
+def listening() -> frozenset[Place]:
+    """Where this process listens. Empty where a system does not list open files."""
+    found = set()
+    for _, duplicate, place in _sockets():
+        with duplicate:
+            if _listens(duplicate):
+                found.add(place)
+    return frozenset(found)
+
+
+def cut(places: Collection[Place]) -> None:
+    """Ends listening there, then every connection that was accepted there: what has been written still
+    arrives. The port alone would not tell: other listeners, and connections to stores, may have the same on
+    another host.
     """
     # The port first, so that no connection begins between the two.
-    for number, listening in _sockets(address, listening=True):
-        # Listening is not ended but replaced: gRPC would log an accept that fails as an error.
-        with listening, socket.socket(listening.family) as idle:
-            os.dup2(idle.fileno(), number, inheritable=False)
-    for _, connected in _sockets(address, listening=False):
-        with connected, suppress(OSError):  # its caller was first
-            connected.shutdown(socket.SHUT_RDWR)
+    for number, duplicate, place in _sockets():
+        with duplicate:
+            if place in places and _listens(duplicate):
+                _replace(number, duplicate.family)
+    for _, duplicate, place in _sockets():
+        with duplicate, suppress(OSError):  # its caller was first
+            if _was_accepted(place, places) and not _listens(duplicate):
+                duplicate.shutdown(socket.SHUT_RDWR)
 
 
-def _sockets(address: str, *, listening: bool) -> Iterator[tuple[int, socket.socket]]:
-    """The process's sockets of one side of an address: their numbers, and duplicates to be closed."""
+def _replace(number: int, family: int) -> None:
+    """Listening is not ended but replaced: gRPC would log an accept that fails as an error."""
+    with socket.socket(family) as idle:
+        os.dup2(idle.fileno(), number, inheritable=False)
+
+
+def _was_accepted(place: Place, places: Collection[Place]) -> bool:
+    """Whoever listens on every host leaves no other socket the port."""
+    return place in places or any((host, place[1]) in places for host in _EVERY_HOST)
+
+
+def _sockets() -> Iterator[tuple[int, socket.socket, Place]]:
+    """The process's stream sockets: their numbers, duplicates to be closed, and where they are."""
     numbers = [int(path.name) for path in _OPEN_FILES.iterdir()] if _OPEN_FILES.is_dir() else []
     for number in numbers:
         found = _duplicate(number)
         if found is None:
             continue
-        if _serves(found, address) and _listens(found) == listening:
-            yield number, found
+        place = _place(found)
+        if place is not None:
+            yield number, found, place
         else:
             found.close()
 
@@ -57,18 +85,17 @@ def _duplicate(number: int) -> socket.socket | None:
         return None
 
 
-def _serves(found: socket.socket, address: str) -> bool:
+def _place(found: socket.socket) -> Place | None:
+    """Nothing where it is no stream socket of a kind that gRPC listens on."""
     if found.type != socket.SOCK_STREAM:
-        return False
+        return None
     try:
         name: Any = found.getsockname()
     except OSError:
-        return False
+        return None
     if found.family == socket.AF_UNIX:
-        return address == f"unix:{name}"
-    if found.family not in (socket.AF_INET, socket.AF_INET6):
-        return False
-    return not address.startswith("unix:") and name[1] == int(address.rpartition(":")[2])
+        return str(name), 0
+    return (name[0], name[1]) if found.family in (socket.AF_INET, socket.AF_INET6) else None
 
 
 def _listens(found: socket.socket) -> bool:
