@@ -241,6 +241,9 @@ async def test_a_store_that_does_not_answer_is_a_failure_and_the_other_is_checke
     }
     assert without_valkey["postgres.version"] is OK
     assert "valkey.version" not in without_valkey
+    # What only Valkey could tell is not said to be well.
+    assert not without_valkey.keys() & {"organizations.epoch", "organizations.lag", "organizations.buffer"}
+    assert without_valkey["organizations.dead_letters"] is OK
     without_postgres = await diagnosed(postgres=False)
     assert {check for check, level in without_postgres.items() if level is not OK} == {"postgres.reachable"}
     assert "organizations.lag" not in without_postgres
