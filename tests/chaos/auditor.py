@@ -269,6 +269,9 @@ def _answers(journal: Journal, verdict: Verdict) -> None:
     for unlike in journal.unlike:
         if unlike.outage:
             verdict.counts["repeats of a grant answered with a degraded one, or the reverse"] += 1
+        elif unlike.verb == "Commit" and _charged(unlike.first) == _charged(unlike.again):
+            # Settled in the ledger while Valkey was away, asked of Valkey while the ledger was.
+            verdict.counts["settlements in time that were told again as late ones, for as much"] += 1
         elif unlike.excusable and journal.lost_between(unlike.from_s, unlike.at_s):
             verdict.counts["repeats answered otherwise after Valkey lost its data"] += 1
         else:
@@ -280,6 +283,11 @@ def _answers(journal: Journal, verdict: Verdict) -> None:
             verdict.found("G4", f"{refused.verb} {refused.key} was refused: {refused.error}")
     for unanswered in journal.unanswered:
         verdict.found("G6", f"{unanswered.verb} {unanswered.key} was never answered: {unanswered.error}")
+
+
+def _charged(essence: str) -> str:
+    """What a Commit has charged, of what is remembered of its answer."""
+    return essence.partition(")")[0]
 
 
 def _change(there: LiveWindow) -> Spent:
