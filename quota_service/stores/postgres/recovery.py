@@ -26,6 +26,11 @@ _SQL = sql.load("epochs")
 
 HOLDS_PER_READ = 2_000
 
+LONG_S = 120.0
+"""How long a statement may take that grows with what an outage has left. It must not be given up because it
+takes longer than a call may: each next try would find as much.
+"""
+
 _decode_hold = msgspec.json.Decoder(Hold).decode
 
 
@@ -40,14 +45,14 @@ class PostgresTurn:
         self.version = version
 
     async def begin(self) -> int:
-        await self._connection.execute(_SQL["all_applied"], self._organization)
+        await self._connection.execute(_SQL["all_applied"], self._organization, timeout=LONG_S)
         epoch: int = await self._connection.fetchval(_SQL["next_epoch"], self._organization)
         await refused.begin_epoch(self._connection, self._organization, epoch)
         return epoch
 
     async def windows(self, ended_after_ms: int) -> Sequence[tuple[WindowRef, Counters]]:
         rows = await self._connection.fetch(
-            _SQL["live_balances"], self._organization, to_time(ended_after_ms)
+            _SQL["live_balances"], self._organization, to_time(ended_after_ms), timeout=LONG_S
         )
         gains = balances(await self._refused())
         return refused.windows_with(map(balance_of, rows), gains, ended_after_ms)
@@ -119,6 +124,7 @@ class PostgresEpochs:
         with translated():
             async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
                 await connection.execute(_SQL["lock"], organization)
+                await _take_long(connection)
                 # Statements of their own: they see what the lock has waited for.
                 row = await connection.fetchrow(_SQL["epoch"], organization)
                 assert row is not None
@@ -143,7 +149,14 @@ class PostgresEpochs:
     async def forget_applied(self) -> None:
         """To be called once a day."""
         with translated():
-            await self._pool.execute(_SQL["forget_applied"])
+            async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
+                await _take_long(connection)
+                await connection.execute(_SQL["forget_applied"], timeout=LONG_S)
+
+
+async def _take_long(connection: Connection) -> None:
+    """Until the transaction ends."""
+    await connection.execute(f"SET LOCAL statement_timeout = {int(LONG_S * 1_000)}")
 
 
 def balance_of(row: asyncpg.Record) -> tuple[WindowRef, Counters]:
