@@ -48,6 +48,7 @@ class Memory:
         """The reservation as the ledger has it, while the deciding store is away. Raises
         ReservationUnknown.
         """
+        self._health.require_ledger()
         hold = await self._ledger.hold(organization, reservation)
         if hold is None:
             raise ReservationUnknown("The ledger does not know the reservation, and Valkey does not answer.")
@@ -68,6 +69,7 @@ class Memory:
         Raises ReservationUnknown where the ledger does not answer.
         """
         try:
+            self._health.require_ledger()
             hold = await self._ledger.hold(organization, reservation)
         except StoreUnavailable as error:
             raise ReservationUnknown(

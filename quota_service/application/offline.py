@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from quota_service.application import outage_entries
+from quota_service.application.health import Health
 from quota_service.application.ledger_ports import Ledger, Written
 from quota_service.application.requests import ReleaseResult
 from quota_service.application.writing import Watch
@@ -27,8 +28,9 @@ class Offline:
     not answer either.
     """
 
-    def __init__(self, ledger: Ledger, watch: Watch, now_ms: Callable[[], int]) -> None:
+    def __init__(self, ledger: Ledger, watch: Watch, health: Health, now_ms: Callable[[], int]) -> None:
         self._ledger = ledger
+        self._health = health
         self._watch = watch
         self._now_ms = now_ms
 
@@ -63,6 +65,10 @@ class Offline:
             return ReleaseResult(hold=answer.hold, returned=answer.settlement.returned)
         return ReleaseResult(hold=await self.hold(command.organization, command.reservation), replayed=True)
 
+    def require_ledger(self) -> None:
+        """Raises StoreUnavailable where the ledger is known not to answer."""
+        self._health.require_ledger()
+
     async def hold(self, organization: str, reservation: str) -> Hold:
         """The reservation as the ledger knows it, ended if its time is over. Raises ReservationUnknown."""
         hold = await self._as_written(organization, reservation)
@@ -71,6 +77,7 @@ class Offline:
         return hold
 
     async def _as_written(self, organization: str, reservation: str) -> Hold:
+        self._health.require_ledger()
         hold = await self._ledger.hold(organization, reservation)
         if hold is None:
             raise ReservationUnknown("The ledger does not know the reservation, and Valkey does not answer.")

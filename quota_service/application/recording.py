@@ -109,6 +109,7 @@ class Recording:
         self, organization: str, request: RecordRequest, key: str, content: str
     ) -> RecordResult:
         """While the deciding store is away: under the configuration as PostgreSQL has it now."""
+        self._offline.require_ledger()
         plans = await self._configurations.newest(organization)
         priced = self._price(plans, _charge(request))
         entry = outage_entries.of_record(

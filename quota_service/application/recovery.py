@@ -89,12 +89,21 @@ class Recovery:
 
     async def _looked_up(self) -> Mapping[str, Epoch]:
         """Every organization's epoch. Tells by it whether the ledger answers."""
+        looking = asyncio.ensure_future(self._epochs.epochs())
         try:
-            async with asyncio.timeout(LOOK_S):
-                epochs = await self._epochs.epochs()
-        except (TimeoutError, StoreUnavailable):
+            answered, _ = await asyncio.wait((looking,), timeout=LOOK_S)
+            if not answered:
+                # Told at once: to give a question up may take as long as to wait for its answer.
+                self._health.ledger = False
+                looking.cancel()
+                await asyncio.wait((looking,))
+                raise StoreUnavailable("The ledger does not answer in time.")
+            epochs = await looking
+        except StoreUnavailable:
             self._health.ledger = False
             raise
+        finally:
+            looking.cancel()
         self._health.ledger = True
         return epochs
 

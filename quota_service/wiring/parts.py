@@ -86,7 +86,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
     epochs = PostgresEpochs(pool)
     recovery = Recovery(ValkeyKeys(runner), epochs, delivery, configurations, alerts, health, observer)
     runner.establish = recovery.establish
-    offline = Offline(ledger, alerts, holds.now_ms)
+    offline = Offline(ledger, alerts, health, holds.now_ms)
     openings = Openings(ValkeyWindowStore(runner), PostgresBeginnings(pool), ledger, writer)
     recording = Recording(configurations, holds, memory, writer, openings, offline, tracked)
     use_cases = QuotaUseCases(

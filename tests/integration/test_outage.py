@@ -223,20 +223,24 @@ async def test_without_postgresql_charges_are_buffered_and_reach_the_ledger_late
     assert await stores.balance("team") == (30_000, 0)
 
 
+@pytest.mark.parametrize("mode", OUTAGES)
 async def test_without_both_nothing_is_answered_but_quickly(
-    cut_off: Client, valkey: tuple[Proxy, str], postgres: tuple[Proxy, str]
+    cut_off: Client, valkey: tuple[Proxy, str], postgres: tuple[Proxy, str], mode: Mode
 ) -> None:
     await cut_off.found_acme()
     await cut_off.budget("team", limits=cost(1_000_000))
     name = await authorized(cut_off, "before")
-    await postgres[0].switch(Mode.REFUSE)
-    await valkey[0].switch(Mode.REFUSE)
-    await asyncio.sleep(2.5)
+    await postgres[0].switch(mode)
+    await valkey[0].switch(mode)
+    with pytest.raises(grpc.aio.AioRpcError):  # silence is found out by who asks
+        await cut_off.quota.Release(quota_pb2.ReleaseRequest(name=name))
+    await asyncio.sleep(4)
 
     for call in (
         lambda: cut_off.quota.Authorize(authorize_request("k1")),
         lambda: cut_off.quota.Commit(commit_request(name, 1_000, 500)),
         lambda: cut_off.quota.Release(quota_pb2.ReleaseRequest(name=name)),
+        lambda: cut_off.quota.GetReservation(quota_pb2.GetReservationRequest(name=name)),
         lambda: cut_off.quota.Record(record_request("r", subject=subject(organization="acme", user="ada"))),
     ):
         begun = time.monotonic()
@@ -271,3 +275,27 @@ async def test_what_waits_for_the_ledger_is_bounded(
         await stores.drained()
         assert await stores.balance("team") == (buffered * 7_500, 0)
         await authorized(client, "afterwards")
+
+
+async def test_what_was_settled_meanwhile_counts_once_where_valkey_comes_back_empty(
+    cut_off: Client,
+    stores: Stores,
+    valkey: tuple[Proxy, str],
+    valkey_url: str,
+    postgres_url: str,
+    key_prefix: str,
+) -> None:
+    await cut_off.found_acme()
+    await cut_off.budget("team", limits=cost(1_000_000))
+    names = [await authorized(cut_off, f"k{number}") for number in range(20)]
+    await stores.drained()
+    await valkey[0].switch(Mode.REFUSE)
+    for name in names:
+        await cut_off.quota.Commit(commit_request(name, 1_000, 500))
+    await stores.valkey.delete(*await stores.keys())
+
+    # Its first look finds that something is pending, while the keys are made anew with just that in them.
+    async with running_service(valkey_url, postgres_url, key_prefix) as client:
+        await stands(client, 150_000, 0)
+        await asyncio.sleep(1.5)
+        assert await standing(client) == (150_000, 0)
