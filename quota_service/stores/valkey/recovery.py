@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from quota_service.application.recovery_ports import Fence, Restored
@@ -22,6 +22,8 @@ LOWERED = "-"
 
 CLEAR_BATCH = 500
 FILL_BATCH = 500
+FILLS_AT_ONCE = 16
+"""So few that the last one is answered before it counts as lost."""
 
 _ONLY_ANEW = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
 
@@ -106,18 +108,19 @@ class ValkeyKeys:
             )
         self._packed.pop(organization, None)
         batches = (rows[start : start + FILL_BATCH] for start in range(0, len(rows), FILL_BATCH))
-        return await self._fill(organization, [(0, *chain(*batch)) for batch in batches])
+        return await self._fill(organization, ((0, *chain(*batch)) for batch in batches))
 
     async def _fill(self, organization: str, steps: Iterable[Arguments]) -> bool:
-        """Steps that keep nobody else waiting for long, all on their way at once."""
-        keys = self._keys.common(organization)[:2]
-        done = await asyncio.gather(
-            *(
+        """Steps that keep nobody else waiting for long, several on their way at once."""
+        keys, waiting = self._keys.common(organization)[:2], iter(steps)
+        while some := list(islice(waiting, FILLS_AT_ONCE)):
+            runs = [
                 self._connection.run(scripts.FILL, keys, (self._lowered[organization], *step))
-                for step in steps
-            )
-        )
-        return all(done)
+                for step in some
+            ]
+            if not all(await asyncio.gather(*runs)):
+                return False
+        return True
 
     def _row(self, hold: Hold, places: bytes) -> tuple[str | bytes | int, ...]:
         key = self._keys.hold(hold.organization, hold.reservation)
