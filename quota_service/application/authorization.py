@@ -74,7 +74,7 @@ class Authorization:
             result = await self._decided(plans, request, content)
         except StoreUnavailable as error:
             return await self._undecided(plans, request, content, error)
-        self._outages.over(organization)
+        self._outages.over(organization, self._holds.now_ms())
         return result
 
     async def _decided(self, plans: Plans, request: AuthorizeRequest, content: str) -> AuthorizeResult:

@@ -45,6 +45,12 @@ class Configurations:
         """The plans of the configuration as PostgreSQL has it now. Raises as `get`."""
         return await self._load(organization)
 
+    async def catch_up(self, organization: str, version: int) -> None:
+        """Reloads what this process knows and has changed since: while no store decides, none says so."""
+        known = self._plans.get(organization)
+        if known is not None and known.configuration.version < version:
+            await self._load(organization)
+
     async def fresh(self, organization: str) -> Configuration:
         """The configuration as PostgreSQL has it now. Raises as `get`."""
         return (await self.newest(organization)).configuration

@@ -18,6 +18,7 @@ from quota_service.domain.reservation import Hold, State
 from quota_service.domain.subject import OutagePolicy
 
 DAY_MS = 86_400_000
+CALM_MS = 60_000
 
 
 class Refusal(NamedTuple):
@@ -34,17 +35,28 @@ class Degraded(NamedTuple):
     replayed: bool = False
 
 
+class _Granted(NamedTuple):
+    """What an outage has been granted so far, and when last."""
+
+    cost_micros: int
+    at_ms: int
+
+
 class Outages:
     """The policy, and how much this process has granted by it since the deciding store answered last."""
 
     def __init__(self, ledger: Ledger, health: Health) -> None:
         self._ledger = ledger
         self._health = health
-        self._granted_micros: dict[str, int] = {}
+        self._spent: dict[str, _Granted] = {}
 
-    def over(self, organization: str) -> None:
-        """The deciding store has answered."""
-        self._granted_micros.pop(organization, None)
+    def over(self, organization: str, now_ms: int) -> None:
+        """The deciding store has answered. An outage is over when it has not been felt for a while: one that
+        comes
+        and goes is one.
+        """
+        if organization in self._spent and now_ms - self._spent[organization].at_ms >= CALM_MS:
+            del self._spent[organization]
 
     async def decide(
         self, plans: Plans, intent: Intent, now_ms: int, ttl_ms: int, *, dry_run: bool
@@ -59,14 +71,14 @@ class Outages:
             return Refusal(denials.outage(messages.store_unavailable()))
         wanted = intent.alternatives[0].hold
         cost_micros = wanted.held.cost_micros
-        granted_micros = self._granted_micros.get(organization.id, 0)
+        granted_micros = self._spent.get(organization.id, _Granted(0, 0)).cost_micros
         if granted_micros + cost_micros > organization.degraded_cap_micros:
             text = messages.degraded_cap_reached(cost_micros, organization.degraded_cap_micros)
             return Refusal(denials.outage(text))
         if dry_run:
             return Degraded(wanted, wanted.granted_output_tokens)
         # Counted before it is written: where the outcome is unknown, it may have been.
-        self._granted_micros[organization.id] = granted_micros + cost_micros
+        self._spent[organization.id] = _Granted(granted_micros + cost_micros, now_ms)
         return await self._granted(_degraded(wanted, now_ms, ttl_ms))
 
     async def _granted(self, hold: Hold) -> Degraded:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from quota_service.application.configurations import Configurations
 from quota_service.application.delivery import Delivery
 from quota_service.application.ports import ConfigurationStore, EventLog, HoldStore
 from quota_service.application.recovery import Recovery
@@ -36,6 +37,7 @@ class Upkeep:
         delivery: Delivery,
         watch: Watch,
         recovery: Recovery,
+        configurations: Configurations,
         observer: Observer,
         settings: UpkeepSettings | None = None,
     ) -> None:
@@ -45,6 +47,7 @@ class Upkeep:
         self._delivery = delivery
         self._watch = watch
         self._recovery = recovery
+        self._configurations = configurations
         self._observer = observer
         self._settings = settings or UpkeepSettings()
         self._organizations: tuple[str, ...] = ()
@@ -70,6 +73,7 @@ class Upkeep:
         self._organizations = tuple(versions)
         for organization, version in versions.items():
             try:
+                await self._configurations.catch_up(organization, version)
                 await self._publish(organization, version)
                 await self._repair(organization)
             except Exception as error:  # one organization's trouble is not the others'

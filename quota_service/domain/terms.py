@@ -63,10 +63,10 @@ class Term(NamedTuple):
         return self.limits_with(counters).scaled(self.percent)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Terms:
     """Everything that limits a request for one model. Compared by identity: it is worked out once for a
-    stretch of time, and shared by the calls in it.
+    stretch of time, and shared by the calls in it; what a store makes of it lives as long.
     """
 
     budgets: tuple[Term, ...] = ()

@@ -135,6 +135,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
             delivery,
             alerts,
             recovery,
+            configurations,
             observer,
             UpkeepSettings(left_behind_ms=settings.left_behind_ms),
         ),

@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 
 import grpc
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from quota.v1 import directory_pb2, quota_pb2, types_pb2
 from tests.support.calls import cost, record_request, subject
 from tests.support.proxy import Mode, Proxy
-from tests.support.service import Client, authorize_request, commit_request, running_service
+from tests.support.service import ACME, Client, authorize_request, commit_request, running_service
 from tests.support.stores import Stores
 
 ALLOW, DENY = types_pb2.DECISION_ALLOW, types_pb2.DECISION_DENY
@@ -299,3 +300,25 @@ async def test_what_was_settled_meanwhile_counts_once_where_valkey_comes_back_em
         await stands(client, 150_000, 0)
         await asyncio.sleep(1.5)
         assert await standing(client) == (150_000, 0)
+
+
+async def test_who_is_frozen_during_an_outage_is_granted_nothing_more(
+    cut_off: Client, other: Client, valkey: tuple[Proxy, str]
+) -> None:
+    await cut_off.found_acme(
+        outage_policy=directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED, degraded_cost_cap_micros=10_000_000
+    )
+    await cut_off.budget("team", limits=cost(1_000_000))
+    await authorized(cut_off, "before")
+    await valkey[0].switch(Mode.REFUSE)
+    assert (await cut_off.quota.Authorize(authorize_request("k1"))).reservation.degraded
+
+    frozen = directory_pb2.User(name=f"{ACME}/users/ada", disabled=True)
+    mask = FieldMask(paths=["disabled"])
+    await other.directory.UpdateUser(directory_pb2.UpdateUserRequest(user=frozen, update_mask=mask))
+    async with asyncio.timeout(20):
+        count = 0
+        while (answer := await cut_off.quota.Authorize(authorize_request(f"n{count}"))).decision == ALLOW:
+            count += 1
+            await asyncio.sleep(0.1)
+    assert answer.violations[0].reason == types_pb2.REASON_SUBJECT_DISABLED

@@ -142,6 +142,9 @@ class Stream:
     async def publish_version(self, organization: str, version: int) -> None:
         pass
 
+    async def catch_up(self, organization: str, version: int) -> None:
+        pass
+
     async def charged(self, balances: Sequence[WindowBalance]) -> None:
         pass
 
@@ -162,7 +165,15 @@ class Scene:
         """One round, as every replica does it again and again."""
         bounds = UpkeepSettings(**settings)
         upkeep = Upkeep(
-            stream, stream, stream, self.delivery, stream, cast(Any, None), cast(Any, self.observer), bounds
+            stream,
+            stream,
+            stream,
+            self.delivery,
+            stream,
+            cast(Any, None),
+            cast(Any, stream),
+            cast(Any, self.observer),
+            bounds,
         )
         return upkeep.repair()
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import itertools
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from quota_service.application.ports import Page
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.errors import PageTokenInvalid
 from quota_service.domain.reservation import Hold, Settlement, State, recorded
+from quota_service.domain.terms import Terms
 from quota_service.stores.valkey import codec, replies, scripts, terms
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.events import REMEMBER_MS, event_of
 from quota_service.stores.valkey.granting import authorized
 from quota_service.stores.valkey.runner import SWEEP_BATCH, Arguments, Runner
 from quota_service.stores.valkey.scripts import Code, Script
+from quota_service.stores.valkey.terms import EncodedTerms
 
 
 class ValkeyHoldStore:
@@ -26,6 +29,7 @@ class ValkeyHoldStore:
         self._runner = runner
         self._connection = runner.connection
         self._keys = runner.keys
+        self._encoded: WeakKeyDictionary[Terms, EncodedTerms] = WeakKeyDictionary()
 
     def now_ms(self) -> int:
         return self._runner.now_ms()
@@ -44,7 +48,7 @@ class ValkeyHoldStore:
             command.ttl_ms,
         ]
         for alternative in () if command.refused else command.alternatives:
-            encoded = terms.shared_terms(self._keys, organization, alternative.terms)
+            encoded = self._shared(organization, alternative.terms)
             keys |= dict.fromkeys(encoded.keys)
             arguments += terms.encode_alternative(encoded, alternative)
         patience_s = self._runner.settings.patience_s
@@ -52,6 +56,13 @@ class ValkeyHoldStore:
             organization, scripts.AUTHORIZE, tuple(keys), tuple(arguments), patience_s=patience_s
         )
         return authorized(command, reply)
+
+    def _shared(self, organization: str, shared: Terms) -> EncodedTerms:
+        """The terms of a moment, which every call of a kind shares: encoded once, for as long as they are."""
+        encoded = self._encoded.get(shared)
+        if encoded is None:
+            encoded = self._encoded[shared] = terms.encode_terms(self._keys, organization, shared)
+        return encoded
 
     async def commit(self, command: commands.Commit) -> commands.CommitAnswer:
         body = Body(

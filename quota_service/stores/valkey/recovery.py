@@ -20,6 +20,9 @@ from quota_service.stores.valkey.runner import Arguments, Runner
 LOWERED = "-"
 """The fence of keys that are being made anew: no epoch."""
 
+REMEMBER_APPLIED_MS = 26 * 3_600_000
+"""As long as the ledger remembers what was pending: whatever was brought is not brought twice."""
+
 CLEAR_BATCH = 500
 FILL_BATCH = 500
 FILLS_AT_ONCE = 16
@@ -147,7 +150,7 @@ class ValkeyKeys:
             codec.pack(entry.charged),
             codec.pack(entry.overrun),
             content,
-            REMEMBER_MS,
+            REMEMBER_APPLIED_MS,
         )
         await self._runner.run(organization, scripts.APPLY, keys, arguments, epoch=epoch)
         return True

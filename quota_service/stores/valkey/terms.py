@@ -6,7 +6,6 @@ The layouts are those at the head of `scripts/_prelude.lua` and `scripts/_gauges
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
@@ -45,10 +44,6 @@ def encode_terms(keys: Keys, organization: str, terms: Terms) -> EncodedTerms:
         pack([_term(term) for term in terms.budgets]),
         pack(rates),
     )
-
-
-shared_terms = lru_cache(maxsize=16_384)(encode_terms)
-"""The same for the terms of a moment, which every call of a kind shares: worked out once."""
 
 
 def encode_alternative(encoded: EncodedTerms, alternative: Alternative) -> tuple[bytes, ...]:
