@@ -4,7 +4,8 @@ caller wants, and ends with the server.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -25,6 +26,9 @@ from quota_service.edge.calls import (
 )
 from quota_service.edge.traffic import Kind, Traffic
 
+WRITE_S = 1.0
+"""How long a message that is on its way keeps its stream from being ended."""
+
 StreamFunction = Callable[[Any, Context], AsyncGenerator[Message, None]]
 """A servicer's method that answers with many messages."""
 
@@ -41,7 +45,17 @@ def _written(function: StreamFunction) -> Handler:
     async def write(call: Call) -> Answer:
         async with aclosing(function(await received(call), call.context)) as messages:
             async for message in messages:
-                await call.context.write(message)
+                await _whole(call.context.write(message))
         return None
 
     return write
+
+
+async def _whole(work: Awaitable[None]) -> None:
+    """Ends what has begun before the stream may be ended: gRPC takes no answer while a message is on its way."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,), timeout=WRITE_S)
+        raise

@@ -34,7 +34,7 @@ def a_commit(id_: str, create_ms: int) -> Entry:
     hold = replace(a_hold(id_=id_), create_ms=create_ms)
     return Entry(
         key=key_of_end(id_), content_hash="h", type=EntryType.COMMIT, at_ms=START_MS, occur_ms=START_MS,
-        hold=hold, charged=Amounts(5), provider="openai", model="gpt-4o", final=True,
+        hold=replace(hold, charged=Amounts(5)), charged=Amounts(5), provider="openai", model="gpt-4o", final=True,
     )  # fmt: skip
 
 

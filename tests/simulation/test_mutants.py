@@ -18,7 +18,6 @@ SEEDS_MAX = 300
         ("add-on-rebuild", "G6: Place"),
         ("acknowledge-first", "G3: "),
         ("retries-scripts", "G4: "),
-        ("keeps-ended", "G6: Place"),
         ("no-fence", "G6: Place"),
     ],
 )

@@ -12,6 +12,7 @@ system's.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -54,7 +55,7 @@ class Address:
     def parse(cls, url: str) -> Address:
         """Raises AddressMalformed."""
         try:
-            parts = urlsplit(url)
+            parts = _split(url)
         except ValueError:
             raise AddressMalformed("cannot be read") from None
         if "@" in f"{parts.path}{parts.query}{parts.fragment}":
@@ -70,6 +71,15 @@ class Address:
         if parts.scheme in _PLAIN:
             return _plain(parts, settings)
         raise AddressMalformed(f"begins with {parts.scheme or 'no scheme'}")
+
+
+def _split(url: str) -> SplitResult:
+    """The parts of a URL whose hosts may be many: Python's own reading of them, which differs from version to
+    version, knows one.
+    """
+    scheme, _, rest = url.partition("://")
+    hosts = re.split("[/?#]", rest, maxsplit=1)[0]
+    return urlsplit(f"{scheme}://{rest[len(hosts) :]}")._replace(netloc=hosts)
 
 
 def _unix(parts: SplitResult, settings: dict[str, str]) -> Address:
