@@ -52,7 +52,9 @@ def _written(function: StreamFunction) -> Handler:
 
 
 async def _whole(work: Awaitable[None]) -> None:
-    """Ends what has begun before the stream may be ended: gRPC takes no answer while a message is on its way."""
+    """Ends what has begun before the stream may be ended: gRPC takes no answer while a message is on
+    its way.
+    """
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)

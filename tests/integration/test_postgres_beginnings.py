@@ -31,10 +31,10 @@ OF_RECORD = Charged(Amounts(100, 20, 1), Amounts(100, 20, 1))
 
 def a_commit(id_: str, create_ms: int) -> Entry:
     """Charges 5 micro-USD for a hold that was made then."""
-    hold = replace(a_hold(id_=id_), create_ms=create_ms)
+    hold = replace(a_hold(id_=id_), create_ms=create_ms, charged=Amounts(5))
     return Entry(
         key=key_of_end(id_), content_hash="h", type=EntryType.COMMIT, at_ms=START_MS, occur_ms=START_MS,
-        hold=replace(hold, charged=Amounts(5)), charged=Amounts(5), provider="openai", model="gpt-4o", final=True,
+        hold=hold, charged=Amounts(5), provider="openai", model="gpt-4o", final=True,
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def test_a_url_says_where_valkey_is(url: str, address: Address) -> None:
         ("redis://:secret@host?timeout=1", "sets timeout"),
         ("redis://:secret@host?ssl_ca_certs=ca.pem", "sets ssl_ca_certs"),
         ("redis://:secret@host?db", "not name=value"),
-        ("redis://:secret@[::1", "cannot be read"),
+        ("redis://:secret@[::1", "names the host"),
         ("unix://:secret@", "names no socket"),
         ("redis+sentinel://:secret@one,two", "not the service"),
         ("redis+sentinel://:secret@/budgets", "names the host ''"),
