@@ -117,6 +117,9 @@ async def _machine() -> AsyncIterator[Machine]:
             environment = {
                 "QUOTA_VALKEY_URL": stores.valkey_url,
                 "QUOTA_POSTGRES_URL": stores.postgres_url,
+                # Load and stores share the server's cores: what waits is to be measured, not refused.
+                "QUOTA_PATIENCE_MS": "5000",
+                "QUOTA_CALLS_BEHIND_MAX": "1000",
             }
             serve = ("quota_service", "serve", "--address", "127.0.0.1:0", "--log-level", "warning")
             async with running(*serve, environment=environment) as service:

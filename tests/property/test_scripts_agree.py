@@ -24,7 +24,7 @@ from tests.support.commands import authorize, draft
 from tests.support.strategies import DAY_MS
 from tests.support.twins import Twins, Valkey
 
-EXAMPLES = int(os.environ.get("QUOTA_TEST_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("QUOTA_TEST_EXAMPLES", "75"))
 PHASES = tuple(Phase) if "QUOTA_TEST_EXAMPLES" in os.environ else (Phase.explicit, Phase.generate)
 """A run of all tests has no time to look for the smallest example; the one found is printed, to be run again
 by hand.
