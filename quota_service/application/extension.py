@@ -66,7 +66,8 @@ class Extension:
         if hold.state is not State.HELD:
             raise ReservationEnded("The reservation has ended.")
         if await self._was_extended(request):
-            return ExtendResult(hold=hold)
+            # It may have been since the hold was looked up.
+            return ExtendResult(hold=await self._memory.get(request.organization, request.reservation))
         plans = await self._configurations.get(request.organization)
         for _ in range(ATTEMPTS):
             command = _command(plans, hold, request, self._holds.now_ms())
