@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulation.run import run
 
-SEEDS = int(os.environ.get("QUOTA_SIMULATION_SEEDS", "400"))
+SEEDS = int(os.environ.get("QUOTA_SIMULATION_SEEDS", "250"))
 """How many are run, in batches that workers can share; by default, as many as fit into a minute."""
 
 BATCHES = 8
