@@ -52,8 +52,7 @@ class Outages:
 
     def over(self, organization: str, now_ms: int) -> None:
         """The deciding store has answered. An outage is over when it has not been felt for a while: one that
-        comes
-        and goes is one.
+        comes and goes is one outage.
         """
         if organization in self._spent and now_ms - self._spent[organization].at_ms >= CALM_MS:
             del self._spent[organization]
