@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from quota_service.application.alert_ports import AlertStore
+from quota_service.application.caching import Cache, Room
 from quota_service.application.configurations import Configurations
 from quota_service.application.ledger_ports import WindowBalance
 from quota_service.application.writing import Observer
@@ -39,13 +40,17 @@ class Stop(NamedTuple):
 
 
 class AlertSettings(NamedTuple):
-    """`queue_max` stops wait to be kept, `remembered_max` steps are known to have told. After a failure there
-    is a pause of `pause_ms`.
+    """`queue_max` stops wait to be kept. What is remembered takes `remembered_bytes`: some 16,000 windows, or
+    twice as many steps that have told. After a failure there is a pause of `pause_ms`.
     """
 
     queue_max: int = 10_000
-    remembered_max: int = 100_000
+    remembered_bytes: int = 16 * 1024 * 1024
     pause_ms: int = 1_000
+
+
+_CALM_BYTES, _TOLD_BYTES = 1_000, 500
+"""What a window takes that is calm, and a step that has told. As measured, rounded up."""
 
 
 class _Key(NamedTuple):
@@ -98,8 +103,10 @@ class Alerts:
         self._observer = observer
         self._now_ms = now_ms
         self._settings = settings or AlertSettings()
-        self._told: set[_Key] = set()
-        self._calm: dict[tuple[str, WindowRef], _Calm] = {}
+        # What is forgotten is asked of PostgreSQL again.
+        room = Room(self._settings.remembered_bytes)
+        self._told: Cache[_Key, bool] = room.cache(lambda _: _TOLD_BYTES)
+        self._calm: Cache[tuple[str, WindowRef], _Calm] = room.cache(lambda _: _CALM_BYTES)
         self._waiting: dict[_Key, Alert] = {}
         self._wake = asyncio.Event()
         # One at a time: were alerts to stand still, they must not take the ledger's connections one by one.
@@ -112,7 +119,7 @@ class Alerts:
         """
         for stop in stops:
             key = _key(organization, stop.term.window, stop.step)
-            known = key in self._told or key in self._waiting
+            known = self._told.get(key) or key in self._waiting
             if stop.budget.mode is not Mode.HARD or known or len(self._waiting) >= self._settings.queue_max:
                 continue
             self._waiting[key] = _alert_of_stop(organization, stop)
@@ -162,10 +169,8 @@ class Alerts:
             await self._tell(balance, budget, limits)
         untils = [each for each in (until_ms, reminded) if each is not None]
         below = alerting.quiet_below(budget, limits, balance.spent)
-        self._make_room(self._calm)
-        self._calm[balance.organization, window] = _Calm(
-            balance.version, balance.change, below, min(untils, default=None)
-        )
+        calm = _Calm(balance.version, balance.change, below, min(untils, default=None))
+        self._calm.put((balance.organization, window), calm)
 
     async def _budget(self, balance: WindowBalance) -> Budget | None:
         """The budget of a window as the ledger's transaction could see it."""
@@ -185,7 +190,7 @@ class Alerts:
         alerts = {
             key: _alert_of_balance(balance, budget, limits, found)
             for key, found in due.items()
-            if key not in self._told
+            if not self._told.get(key)
         }
         if alerts:
             await self._keep(alerts)
@@ -197,20 +202,15 @@ class Alerts:
         found = alerting.overage(budget, limits, balance.spent) if budget.alert_cooldown_ms else None
         if found is None:
             return None
-        if _key(balance.organization, balance.window, found.step) not in self._told:
+        if not self._told.get(_key(balance.organization, balance.window, found.step)):
             return self._now_ms()  # it tells for the first time now; the next look asks when it may again
         alert = _alert_of_balance(balance, budget, limits, found)
         return self._now_ms() + await self._store.remind(alert, budget.alert_cooldown_ms)
 
     async def _keep(self, alerts: dict[_Key, Alert]) -> None:
         await self._store.fire(list(alerts.values()))
-        self._make_room(self._told)
-        self._told.update(alerts)
-
-    def _make_room(self, memory: set[_Key] | dict[Any, _Calm]) -> None:
-        """What is forgotten is asked of PostgreSQL again."""
-        if len(memory) >= self._settings.remembered_max:
-            memory.clear()
+        for key in alerts:
+            self._told.put(key, True)
 
 
 def _key(organization: str, window: WindowRef, step: LadderStep) -> _Key:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from quota_service.application.plans import Plans
+from quota_service.application.caching import Room
+from quota_service.application.plans import PLANS_BYTES_MAX, Plans
 from quota_service.application.ports import ConfigurationStore, ModelAliases
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import OrganizationNotFound, OrganizationRequired, StoreUnavailable
@@ -20,6 +21,7 @@ class Configurations:
         self._store = store
         self._aliases = aliases
         self._plans: dict[str, Plans] = {}
+        self._room = Room(PLANS_BYTES_MAX)
         self._loading: dict[str, asyncio.Task[Plans]] = {}
         self._organizations_of_keys: dict[str, str] = {}
 
@@ -88,5 +90,5 @@ class Configurations:
             self._plans.pop(organization, None)
             raise
         if known is None or configuration.version > known.configuration.version:
-            self._plans[organization] = Plans(configuration, self._aliases)
+            self._plans[organization] = Plans(configuration, self._aliases, self._room)
         return self._plans[organization]

@@ -6,11 +6,12 @@ window, override or price changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 from quota_service.application import messages
+from quota_service.application.caching import Cache, Room
 from quota_service.application.ports import ModelAliases
 from quota_service.application.terms import Bounds, facts_of, ladder_model, term_at, term_of
 from quota_service.domain import ladder, ratelimit, scope
@@ -19,15 +20,23 @@ from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.decision import Reason, Violation
 from quota_service.domain.ladder import LadderModel
 from quota_service.domain.model_policy import allows, policy_for
+from quota_service.domain.period import Window
 from quota_service.domain.pricing import Model, RateCard, rate_card
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
+from quota_service.domain.schedule import pause_of, window_of
 from quota_service.domain.scope import Facts
 from quota_service.domain.subject import Subject, SubjectFault, SubjectProblem, complete
 from quota_service.domain.terms import Basis, Term, Terms
 
-PLANS_MAX = 20_000
-"""Plans kept per configuration, and terms of holds; beyond it all are forgotten and made anew."""
+PLANS_BYTES_MAX = 32 * 1024 * 1024
+"""What the plans of all organizations take, and the terms that they share: some 8,000 plans of eight budgets.
+"""
+
+_PLAN_BYTES, _BYTES_PER_TERM, _TERM_BYTES = 2_500, 400, 700
+"""What a plan takes, what each of its terms adds (most of it is how the store encodes it), and what a term
+takes that plans share. As measured, rounded up.
+"""
 
 _REASONS = {
     SubjectFault.UNKNOWN: Reason.SUBJECT_UNKNOWN,
@@ -88,18 +97,29 @@ class Plan:
         self.rates = _rate_terms(configuration, self.facts)
         self._moment: Moment | None = None
 
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes, once it has a moment."""
+        terms = len(self._matching) + len(self.rates)
+        ways = 1 + len(ladder.targets(self._matching))
+        tags = sum(len(tag) + len(value) for tag, value in self._sent.tags)
+        return ways * (_PLAN_BYTES + terms * _BYTES_PER_TERM) + tags
+
     def at(self, now_ms: int) -> Moment:
         """The plan's moment that an instant falls into."""
         moment = self._moment
         if moment is None or not _within(moment.basis, now_ms):
-            moment = self._moment = self.moment(now_ms)
+            moment = self._moment = self._made(now_ms, self._plans.term_at)
         return moment
 
-    def moment(self, now_ms: int) -> Moment:
-        """As `at`, without remembering it: for instants of the past."""
+    def moment(self, instant_ms: int) -> Moment:
+        """As `at`, without remembering anything: for instants of the past."""
+        return self._made(instant_ms, term_at)
+
+    def _made(self, now_ms: int, term_at: TermAt) -> Moment:
         bounds = Bounds()
-        own = self._own(now_ms, bounds)
-        others = [(plan, plan._own(now_ms, bounds)) for plan in self._diversions(own.budgets)]
+        own = self._own(now_ms, bounds, term_at)
+        others = [(plan, plan._own(now_ms, bounds, term_at)) for plan in self._diversions(own.budgets)]
         configuration = self._plans.configuration
         basis = Basis(
             organization=configuration.organization.id,
@@ -119,7 +139,7 @@ class Plan:
         priced = bool(self.model.prices)
         return priced and (bool(moment.budgets) or self._plans.configuration.organization.allow_unbudgeted)
 
-    def _own(self, now_ms: int, bounds: Bounds) -> Moment:
+    def _own(self, now_ms: int, bounds: Bounds, term_at: TermAt) -> Moment:
         """The moment of this model alone. Its basis is not known before those of the others are."""
         card = rate_card(self.model, now_ms) if self.model else None
         if card is not None:
@@ -141,6 +161,9 @@ class Plan:
             self._plans.plan(self._sent, *target) for target in ladder.targets(budgets) if target != asked
         ]
 
+
+TermAt = Callable[[Budget, Facts, LadderModel, int, Bounds], Term | None]
+"""`terms.term_at`, or what remembers its results."""
 
 _NO_BASIS = Basis(organization="", version=0)
 
@@ -191,19 +214,20 @@ def _missing_dimensions(configuration: Configuration, facts: Facts) -> tuple[Vio
 class _Known(NamedTuple):
     """A budget's term in a window, as it stays until an instant (`None`: for good)."""
 
-    budget: Budget
     term: Term
     until_ms: int | None
 
 
 class Plans:
-    """The plans of one configuration."""
+    """The plans of one configuration. Without a `room` of others they have one of their own."""
 
-    def __init__(self, configuration: Configuration, aliases: ModelAliases) -> None:
+    def __init__(self, configuration: Configuration, aliases: ModelAliases, room: Room | None = None) -> None:
+        room = room or Room(PLANS_BYTES_MAX)
         self.configuration = configuration
         self._aliases = aliases
-        self._plans: dict[tuple[Subject, str, str], Plan] = {}
-        self._terms: dict[tuple[WindowRef, LadderModel], _Known] = {}
+        self._plans: Cache[tuple[Subject, str, str], Plan] = room.cache(lambda plan: plan.bytes)
+        self._terms: Cache[tuple[WindowRef, LadderModel], _Known] = room.cache(lambda _: _TERM_BYTES)
+        self._windows: dict[str, Window] = {}  # of each budget the one that runs
         self._providers = {
             provider for provider, _ in (*configuration.own_models, *configuration.imported_models)
         }
@@ -216,29 +240,40 @@ class Plans:
         key = (subject, provider, model)
         found = self._plans.get(key)
         if found is None:
-            if len(self._plans) >= PLANS_MAX:
-                self._plans.clear()
-            found = self._plans[key] = Plan(
-                self,
-                subject,
-                self.model(provider, model),
-                (self._provider(provider, model), model),
-            )
+            found = Plan(self, subject, self.model(provider, model), (self._provider(provider, model), model))
+            self._plans.put(key, found)
         return found
+
+    def term_at(
+        self, budget: Budget, facts: Facts, model: LadderModel, now_ms: int, bounds: Bounds
+    ) -> Term | None:
+        """As `terms.term_at`, for now: windows and terms are worked out once for all plans."""
+        window = self._windows.get(budget.id)
+        if window is None or not window.holds(now_ms):
+            window = window_of(budget, now_ms)
+            if window is None:
+                bounds.within(*pause_of(budget, now_ms))
+                return None
+            self._windows[budget.id] = window
+        bounds.within(*window)
+        value = scope.each_value(budget.scope, facts)
+        known = self._known(budget, WindowRef(budget.id, value, *window), model, now_ms)
+        bounds.within(0, known.until_ms)
+        return known.term
 
     def term_in(self, window: WindowRef, model: LadderModel, now_ms: int) -> tuple[Budget, Term] | None:
         """The budget of a window, and its term there; `None` where it is no longer in the configuration."""
+        budget = self.configuration.budgets.get(window.budget)
+        return (budget, self._known(budget, window, model, now_ms).term) if budget is not None else None
+
+    def _known(self, budget: Budget, window: WindowRef, model: LadderModel, now_ms: int) -> _Known:
         known = self._terms.get((window, model))
         if known is None or (known.until_ms is not None and now_ms >= known.until_ms):
-            budget = self.configuration.budgets.get(window.budget)
-            if budget is None:
-                return None
-            if len(self._terms) >= PLANS_MAX:
-                self._terms.clear()
             bounds = Bounds()
             term = term_of(budget, window, model, now_ms, bounds)
-            known = self._terms[window, model] = _Known(budget, term, bounds.until_ms)
-        return known.budget, known.term
+            known = _Known(term, bounds.until_ms)
+            self._terms.put((window, model), known)
+        return known
 
     def _provider(self, provider: str, model: str) -> str:
         """The provider as budgets know it.

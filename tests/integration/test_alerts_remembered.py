@@ -202,7 +202,7 @@ async def test_stops_wait_in_a_bounded_queue_until_postgresql_is_back(
 async def test_forgetting_what_has_told_tells_nothing_twice(
     pool: asyncpg.Pool, store: PostgresConfigurationStore
 ) -> None:
-    bench = Bench(pool, store, remembered_max=2)
+    bench = Bench(pool, store, remembered_bytes=2_000)
     version = await put(store, BUDGET)
     for _ in range(2):
         for value in "abc":

@@ -111,7 +111,6 @@ _positions_decoder = msgspec.msgpack.Decoder(tuple[int, ...])
 _body_decoder = msgspec.json.Decoder(Body)
 
 
-@lru_cache(maxsize=4096)
 def _subject_document(subject: Subject) -> SubjectDocument:
     return SubjectDocument(
         organization=subject.organization,
