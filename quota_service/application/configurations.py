@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from quota_service.application.caching import Room
+from quota_service.application.caching import Cache, Room
 from quota_service.application.plans import PLANS_BYTES_MAX, Plans
 from quota_service.application.ports import ConfigurationStore, ModelAliases
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import OrganizationNotFound, OrganizationRequired, StoreUnavailable
 from quota_service.domain.subject import Subject
+
+KEYS_BYTES_MAX = 16 * 1024 * 1024
+"""What it takes to know the organizations of API keys that come without one: some 64,000 keys."""
+
+_KEY_BYTES = 256
 
 
 class Configurations:
@@ -23,7 +28,8 @@ class Configurations:
         self._plans: dict[str, Plans] = {}
         self._room = Room(PLANS_BYTES_MAX)
         self._loading: dict[str, asyncio.Task[Plans]] = {}
-        self._organizations_of_keys: dict[str, str] = {}
+        # In a room of its own: what is forgotten there costs a query, not only work.
+        self._organizations_of_keys: Cache[str, str] = Room(KEYS_BYTES_MAX).cache(lambda _: _KEY_BYTES)
 
     async def get(self, organization: str) -> Plans:
         """The organization's plans as this process knows them. Raises OrganizationNotFound,
@@ -71,7 +77,7 @@ class Configurations:
         found = await self._store.organization_of_key(subject.api_key)
         if found is None:
             raise OrganizationNotFound("No organization has this API key.")
-        self._organizations_of_keys[subject.api_key] = found
+        self._organizations_of_keys.put(subject.api_key, found)
         return found
 
     async def _load(self, organization: str) -> Plans:

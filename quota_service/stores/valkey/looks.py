@@ -123,7 +123,7 @@ class ValkeyLooks:
         return forgotten_ms - OUTLIVE_MS if forgotten_ms >= 0 else None
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def _windows(packed: bytes, start: int) -> tuple[WindowRef, ...]:
     """Where a hold counts: calls of a kind share it. `start`: how much of a key comes before the window."""
     return tuple(_window(place[1][start:], place[0] or None) for place in _decode_places(packed))
