@@ -30,7 +30,7 @@ from quota_service.domain.subject import Subject, SubjectFault, SubjectProblem, 
 from quota_service.domain.terms import Basis, Term, Terms
 
 PLANS_BYTES_MAX = 32 * 1024 * 1024
-"""What the plans of all organizations take, and the terms that they share: some 8,000 plans of eight budgets.
+"""What the plans of all organizations take, and the terms that they share: some 6,000 plans of eight budgets.
 """
 
 _PLAN_BYTES, _BYTES_PER_TERM, _TERM_BYTES = 2_500, 400, 700
