@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 
 import asyncpg
-import msgspec
 
 from quota_service.application.configurations import Configurations
 from quota_service.application.delivery import Delivery
@@ -26,6 +25,7 @@ from quota_service.domain.errors import QuotaError
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.subject import Subject
 from quota_service.embedded import EmbeddedStores
+from quota_service.stores.hold_documents import encode_stored
 from quota_service.stores.postgres import migrate
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from quota_service.stores.postgres.dead_letters import PostgresDeadLetters
@@ -94,9 +94,8 @@ async def fill(pool: asyncpg.Pool, windows: int, holds: int, start_ms: int) -> N
     )
     end_ms = start_ms + 1_000 * HOUR_MS
     await pool.execute(_BALANCES, windows, start_ms / 1000, end_ms / 1000, timeout=60)
-    encode = msgspec.json.Encoder().encode
     made = (hold(number, windows, start_ms) for number in range(holds))
-    rows = [("acme", each.reservation, encode(each).decode(), 1, each.expire_ms) for each in made]
+    rows = [("acme", each.reservation, encode_stored(each), 1, each.expire_ms) for each in made]
     for start in range(0, len(rows), 5_000):
         await pool.execute(
             _HOLDS,

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 
 from quota_service.application.configurations import Configurations
 from quota_service.application.delivery import Delivery
 from quota_service.application.health import Health
 from quota_service.application.plans import Plans
-from quota_service.application.recovery_ports import Epoch, EpochStore, KeyStore, Pending, Turn
+from quota_service.application.recovery_ports import Epoch, EpochStore, KeyStore, Making, Pending, Turn
 from quota_service.application.restoring import Restoration
 from quota_service.application.writing import Observer, Watch
 from quota_service.domain.amounts import NOTHING
@@ -169,12 +170,13 @@ class Recovery:
                 return 0
             plans = await self._plans(organization, turn.version)
             epoch = await turn.begin()
-            if not await self._keys.clear(organization, seen, epoch):
-                return 0
-            if not await self._fill(organization, turn, plans):
-                return 0
-            if not await self._keys.raise_fence(organization, epoch, run_id, turn.version):
-                return 0
+            async with self._keys.make(organization, seen, epoch) as making:
+                if not (
+                    await making.clear()
+                    and await self._fill(making, turn, plans)
+                    and await making.raise_fence(turn.version)
+                ):
+                    return 0
             is_first = not turn.epoch.number
         if not is_first:
             self._observer.recovered(organization, epoch)
@@ -186,22 +188,23 @@ class Recovery:
         except OrganizationNotFound:
             return None
 
-    async def _fill(self, organization: str, turn: Turn, plans: Plans | None) -> bool:
-        """Sets every live hold and window. Whether the keys were still those that had been fenced off."""
+    async def _fill(self, making: Making, turn: Turn, plans: Plans | None) -> bool:
+        """Sets every live hold and window."""
         now_ms = self._keys.now_ms()
         restoration = Restoration(plans, now_ms, await turn.windows(now_ms - OUTLIVE_MS))
         sent: asyncio.Future[bool] | None = None
         try:
-            async for holds in turn.holds():
-                restoration.add(holds)
-                if sent is not None and not await sent:  # one part is on its way while the next is read
-                    return False
-                put = self._keys.put_holds(organization, holds, restoration.term_of)
-                sent = asyncio.ensure_future(put)
+            async with aclosing(turn.holds()) as parts:
+                async for holds in parts:
+                    restoration.add(holds)
+                    if sent is not None and not await sent:  # one part is on its way while the next is read
+                        return False
+                    put = making.put_holds(holds, restoration.term_of)
+                    sent = asyncio.ensure_future(put)
             if sent is not None and not await sent:
                 return False
         finally:
             if sent is not None:
                 sent.cancel()
         rolled_over = await turn.known(restoration.rollover_keys())
-        return await self._keys.put_windows(organization, restoration.windows(rolled_over))
+        return await making.put_windows(restoration.windows(rolled_over))

@@ -5,13 +5,14 @@ Any of them raises StoreUnavailable when its store does not answer in time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
+from quota_service.domain.amounts import Amounts
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry
-from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters, Term
 
 
@@ -53,6 +54,23 @@ class Fence(NamedTuple):
         return bool(epoch.number) and is_same and not epoch.broken
 
 
+class LiveHold(NamedTuple):
+    """A reservation that the ledger sees open: in which windows it holds how much.
+
+    There may be very many, so the rest goes from store to store unread: `document`, what never changes, and
+    `live`, what does.
+    """
+
+    windows: tuple[WindowRef, ...]
+    holds: Amounts
+    reservation: str
+    idempotency_key: str
+    content_hash: str
+    expire_ms: int
+    document: bytes
+    live: bytes
+
+
 class Restored(NamedTuple):
     """A window to set. `term`: what its budget says of it by now; `None`: the budget is gone."""
 
@@ -79,8 +97,8 @@ class Turn(Protocol):
         """Those of some ledger keys that the ledger has."""
         ...
 
-    def holds(self) -> AsyncIterator[Sequence[Hold]]:
-        """The reservations that the ledger sees open, in parts."""
+    def holds(self) -> AsyncGenerator[Sequence[LiveHold]]:
+        """The reservations that the ledger sees open, in parts; to be closed."""
         ...
 
 
@@ -105,6 +123,28 @@ class EpochStore(Protocol):
 
     async def applied(self, organization: str, keys: Sequence[str]) -> None:
         """The keys have these entries now."""
+        ...
+
+
+class Making(Protocol):
+    """Keys that one process makes anew, for one epoch. Each step says whether it was done: nothing is, once
+    the fence is another.
+    """
+
+    async def clear(self) -> bool:
+        """Fences the keys off for this making alone: whatever another has sent does nothing any more.
+        Forgets every live hold, and every window in which one counts.
+        """
+        ...
+
+    async def put_holds(self, holds: Sequence[LiveHold], term_of: Callable[[WindowRef], Term | None]) -> bool:
+        """Sets live holds, whose windows have these terms. Moves no amounts."""
+        ...
+
+    async def put_windows(self, windows: Iterable[Restored]) -> bool: ...
+
+    async def raise_fence(self, version: int) -> bool:
+        """From now on scripts run on these keys, with this version of the configuration."""
         ...
 
 
@@ -139,27 +179,8 @@ class KeyStore(Protocol):
         """The ledger has these events."""
         ...
 
-    async def clear(self, organization: str, seen: Fence, epoch: int) -> bool:
-        """Fences the keys off for the making of this epoch alone: whatever another making has sent does
-        nothing any more. Forgets every live hold, and every window in which one counts. Whether the fence was
-        still as seen.
-        """
-        ...
-
-    async def put_holds(
-        self, organization: str, holds: Sequence[Hold], term_of: Callable[[WindowRef], Term | None]
-    ) -> bool:
-        """Sets live holds, whose windows have these terms. Moves no amounts. Whether the fence was
-        lowered.
-        """
-        ...
-
-    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> bool:
-        """Sets windows. Whether the fence was lowered."""
-        ...
-
-    async def raise_fence(self, organization: str, epoch: int, run_id: str, version: int) -> bool:
-        """From now on scripts run on these keys, for this epoch. Whether the fence was still lowered."""
+    def make(self, organization: str, seen: Fence, epoch: int) -> AbstractAsyncContextManager[Making]:
+        """Makes the keys anew, whose fence is lowered, for that epoch."""
         ...
 
     async def apply(self, entry: Entry, epoch: int) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from quota_service.application.plans import Plans
-from quota_service.application.recovery_ports import Restored
-from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.application.recovery_ports import LiveHold, Restored
+from quota_service.domain.amounts import Amounts
 from quota_service.domain.ladder import LadderModel
 from quota_service.domain.ledger import key_of_rollover
-from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters, Term
 from quota_service.domain.windows import WindowKey, is_kept, key_of
 
@@ -53,7 +53,7 @@ class Restoration:
         for ref, counters in balances:
             self._window(ref, counters)
 
-    def add(self, holds: Sequence[Hold]) -> None:
+    def add(self, holds: Sequence[LiveHold]) -> None:
         """Counts live holds in their windows."""
         groups = self._groups
         for hold in holds:
@@ -62,7 +62,7 @@ class Restoration:
                 group = groups[hold.windows] = [0, 0, 0, 0]
                 for ref in hold.windows:
                     self._window(ref, Counters())
-            cost_micros, tokens, requests = hold.held if hold.charged == NOTHING else hold.remaining
+            cost_micros, tokens, requests = hold.holds
             group[0] += cost_micros
             group[1] += tokens
             group[2] += requests

@@ -246,7 +246,9 @@ async def test_anything_can_be_kept(pool: asyncpg.Pool, letters: DeadLetters) ->
 async def test_what_is_told_of_an_error_quotes_no_other_entry(
     pool: asyncpg.Pool, ledger: PostgresLedger
 ) -> None:
-    await pool.execute("CREATE UNIQUE INDEX one_a_team ON open_holds ((hold->'subject'->>'team'))")
+    await pool.execute(
+        "CREATE UNIQUE INDEX one_a_team ON open_holds ((hold->'document'->'subject'->>'team'))"
+    )
     await ledger.write(Life(a_hold(id_="r1")).entries)
     with pytest.raises(asyncpg.UniqueViolationError, match="core") as raised:
         await ledger.write(Life(a_hold(id_="r2")).entries)

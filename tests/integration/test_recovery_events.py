@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
 
 import asyncpg
 import pytest
@@ -13,11 +12,8 @@ from quota_service.application.delivery import Delivery
 from quota_service.application.health import Health
 from quota_service.application.ledger_ports import WindowBalance
 from quota_service.application.recovery import Recovery
-from quota_service.application.recovery_ports import Restored
-from quota_service.domain.amounts import Amounts
 from quota_service.domain.commands import Event
 from quota_service.domain.reservation import Hold
-from quota_service.domain.terms import Counters
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from quota_service.stores.postgres.dead_letters import PostgresDeadLetters
 from quota_service.stores.postgres.ledger import PostgresLedger
@@ -27,7 +23,7 @@ from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import REMEMBER_MS
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
-from quota_service.stores.valkey.recovery import FILL_BATCH, FILLS_AT_ONCE, ValkeyKeys
+from quota_service.stores.valkey.recovery import ValkeyKeys
 from quota_service.stores.valkey.runner import Runner
 from quota_service.telemetry import StoreLog
 from tests.support.commands import authorize, commit, draft, granted, settled, term, window
@@ -140,32 +136,3 @@ async def test_only_what_ran_before_is_carried_when_another_replica_was_quicker(
     assert await slow.recovery.establish("acme") == quick.runner.epoch_of("acme")
     counted, events = await quick.waiting()
     assert (counted > 0, events) == (True, 1)
-
-
-async def test_however_many_windows_are_set_few_are_on_their_way_at_once(
-    replicas: tuple[Replica, Replica], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is sent all at once is answered too late: then the connection is given up, and so every time."""
-    replica, _ = replicas
-    under_way, most, run = 0, 0, replica.connection.run
-
-    async def counted(*arguments: Any, **options: Any) -> Any:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        try:
-            return await run(*arguments, **options)
-        finally:
-            under_way -= 1
-
-    monkeypatch.setattr(replica.connection, "run", counted)
-    seen = await replica.keys.fence("acme")
-    assert await replica.keys.clear("acme", seen, 7)
-    windows = [
-        Restored(window(each_value=f"u{number}"), Counters(spent=Amounts(5, 5, 1)), None)
-        for number in range(FILL_BATCH * FILLS_AT_ONCE * 2)
-    ]
-    assert await replica.keys.put_windows("acme", windows)
-    assert most == FILLS_AT_ONCE
-    last = replica.runner.keys.window("acme", windows[-1].window)
-    assert await replica.connection.call("EXISTS", last) == 1

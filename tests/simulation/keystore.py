@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 
-from quota_service.application.recovery_ports import Fence, Restored
+from quota_service.application.recovery_ports import Fence, LiveHold, Restored
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, EntryType
-from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Term
+from quota_service.stores.hold_documents import decode_hold
 from tests.simulation import making
 from tests.simulation.keys import LOWERED
-from tests.simulation.valkey import Runner
+from tests.simulation.network import Link
+from tests.simulation.valkey import Runner, SimulatedValkey
 
 REMEMBER_APPLIED_MS = 60_000
 """Simulated memory may be far shorter than the product's. What was applied must outlive the time in which it
@@ -21,6 +24,43 @@ may be applied again, which no run reaches with the product's.
 _ONLY_ANEW = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
 
 
+class Making:
+    """Implements the recovery's port of that name."""
+
+    def __init__(self, link: Link, server: SimulatedValkey, seen: Fence, epoch: int) -> None:
+        self._link = link
+        self._server = server
+        self._seen = seen
+        self._epoch = epoch
+        self._lowered = f"{LOWERED}{epoch}"
+
+    async def clear(self) -> bool:
+        server, seen, lowered = self._server, self._seen.text, self._lowered
+        if not await self._link.call("claim", lambda: making.replace_fence(server.keys, seen, lowered)):
+            return False
+        keeps_ended = server.switches.keeps_ended
+        return await self._link.call(
+            "clear", lambda: making.clear(server.keys, lowered, keeps_ended=keeps_ended)
+        )
+
+    async def put_holds(self, holds: Sequence[LiveHold], term_of: Callable[[WindowRef], Term | None]) -> bool:
+        lowered, set_ = self._lowered, [decode_hold(hold.document, hold.live) for hold in holds]
+        return await self._link.call("put holds", lambda: making.put_holds(self._server.keys, lowered, set_))
+
+    async def put_windows(self, windows: Iterable[Restored]) -> bool:
+        set_, adds = tuple(windows), self._server.switches.adds_on_rebuild
+        lowered = self._lowered
+        return await self._link.call(
+            "put windows", lambda: making.put_windows(self._server.keys, lowered, set_, adds=adds)
+        )
+
+    async def raise_fence(self, version: int) -> bool:
+        fence, lowered = f"{self._epoch} {self._seen.run_id}", self._lowered
+        return await self._link.call(
+            f"raise the fence {fence}", lambda: making.raise_fence(self._server.keys, lowered, fence, version)
+        )
+
+
 class KeyStore:
     """Implements the recovery's port of that name."""
 
@@ -28,7 +68,6 @@ class KeyStore:
         self._runner = runner
         self._link = runner.link
         self._server = runner.server
-        self._lowered = LOWERED
 
     def now_ms(self) -> int:
         return self._runner.now_ms()
@@ -62,34 +101,9 @@ class KeyStore:
 
         await self._link.call("drop events", drop)
 
-    async def clear(self, organization: str, seen: Fence, epoch: int) -> bool:
-        server, lowered = self._server, f"{LOWERED}{epoch}"
-        self._lowered = lowered
-        if not await self._link.call("claim", lambda: making.replace_fence(server.keys, seen.text, lowered)):
-            return False
-        keeps_ended = self._server.switches.keeps_ended
-        return await self._link.call(
-            "clear", lambda: making.clear(server.keys, lowered, keeps_ended=keeps_ended)
-        )
-
-    async def put_holds(
-        self, organization: str, holds: Sequence[Hold], term_of: Callable[[WindowRef], Term | None]
-    ) -> bool:
-        lowered = self._lowered
-        return await self._link.call("put holds", lambda: making.put_holds(self._server.keys, lowered, holds))
-
-    async def put_windows(self, organization: str, windows: Iterable[Restored]) -> bool:
-        set_, adds = tuple(windows), self._server.switches.adds_on_rebuild
-        lowered = self._lowered
-        return await self._link.call(
-            "put windows", lambda: making.put_windows(self._server.keys, lowered, set_, adds=adds)
-        )
-
-    async def raise_fence(self, organization: str, epoch: int, run_id: str, version: int) -> bool:
-        fence, lowered = f"{epoch} {run_id}", f"{LOWERED}{epoch}"
-        return await self._link.call(
-            f"raise the fence {fence}", lambda: making.raise_fence(self._server.keys, lowered, fence, version)
-        )
+    @asynccontextmanager
+    async def make(self, organization: str, seen: Fence, epoch: int) -> AsyncIterator[Making]:
+        yield Making(self._link, self._server, seen, epoch)
 
     async def apply(self, entry: Entry, epoch: int) -> bool:
         if entry.type in _ONLY_ANEW:

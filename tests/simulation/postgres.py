@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, cast
 
-import msgspec
-
 from quota_service.application.ledger_ports import LedgerFilter, LedgerRow, WriteResult
-from quota_service.application.recovery_ports import Epoch, Pending
+from quota_service.application.recovery_ports import Epoch, LiveHold, Pending
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.rollover import Past
 from quota_service.domain.terms import Counters
+from quota_service.stores.hold_documents import decode_stored, encode_document, encode_live
 from quota_service.stores.postgres import epochs, holds
 from quota_service.stores.postgres.batch import Batch
 from quota_service.stores.postgres.entry_rows import charged_of, hold_of, ledger_row_of
@@ -24,8 +23,6 @@ from quota_service.stores.postgres.ledger import write_batch
 from quota_service.stores.postgres.times import to_ms, to_time
 from tests.simulation.database import Database, Row, Waiting, run_now
 from tests.simulation.network import Link
-
-_decode_hold = msgspec.json.Decoder(Hold).decode
 
 
 class Ledger:
@@ -125,13 +122,13 @@ class Turn:
 
         return await self._link.call("read keys", read)
 
-    async def holds(self) -> AsyncIterator[Sequence[Hold]]:
+    async def holds(self) -> AsyncGenerator[Sequence[LiveHold]]:
         def read() -> Sequence[Hold]:
             self._own()
-            return [self._charged(_decode_hold(hold)) for hold, _ in self._at.open_holds.values()]
+            return [self._charged(decode_stored(hold)) for hold, _ in self._at.open_holds.values()]
 
         if found := await self._link.call("read open holds", read):
-            yield found
+            yield [_passed_on(hold) for hold in found]
 
     def _charged(self, hold: Hold) -> Hold:
         """With what the ledger has charged to it, where something was settled in the ledger alone."""
@@ -144,6 +141,19 @@ class Turn:
     def _own(self) -> None:
         if self._at.alone is not self:
             raise StoreUnavailable("The transaction has been undone.")
+
+
+def _passed_on(hold: Hold) -> LiveHold:
+    return LiveHold(
+        hold.windows,
+        hold.remaining,
+        hold.reservation,
+        hold.idempotency_key,
+        hold.content_hash,
+        hold.expire_ms,
+        encode_document(hold),
+        encode_live(hold),
+    )
 
 
 class Epochs:

@@ -21,6 +21,7 @@ from quota_service.stores.postgres.batch import (
     origin_text,
     without_known,
 )
+from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.pool import Connection
 
 _SQL = sql.load("epochs")
@@ -166,6 +167,15 @@ async def charges(connection: Connection, reservations: Collection[Key]) -> dict
         )
         for row in rows
     }
+
+
+async def known_keys(connection: Connection, organization: str, keys: Sequence[str]) -> frozenset[str]:
+    """Those of some keys that the organization's ledger has."""
+    if not keys:
+        return frozenset()
+    named = {storable(key): key for key in keys}
+    rows = await connection.fetch(_SQL["known_keys"], organization, list(named))
+    return frozenset(named[row["key"]] for row in rows)
 
 
 def _reservation(entry: Entry) -> Key:

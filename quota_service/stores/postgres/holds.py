@@ -9,16 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-import msgspec
-
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ledger import Entry, EntryType, key_of_hold
 from quota_service.domain.reservation import Hold, State
 
 Rank = tuple[bool, bool, int, int]
-
-encode = msgspec.json.Encoder().encode
-"""The whole document of a hold, for `open_holds`."""
 
 
 def progress(hold: Hold) -> int:

@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 
 import asyncpg
-import msgspec
 
-from quota_service.application.recovery_ports import Epoch, Pending
+from quota_service.application.recovery_ports import Epoch, LiveHold, Pending
 from quota_service.domain.amounts import Amounts
-from quota_service.domain.ledger import Entry, key_of_hold
-from quota_service.domain.reservation import Hold, State, WindowRef
+from quota_service.domain.ledger import Entry
+from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.stores.postgres import epochs, refused, sql
-from quota_service.stores.postgres.batch import Charges, Key, balances
+from quota_service.stores.postgres.batch import balances
 from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.errors import translated
 from quota_service.stores.postgres.ledger import ACQUIRE_S
+from quota_service.stores.postgres.live_holds import LiveHolds
 from quota_service.stores.postgres.pool import Connection
 from quota_service.stores.postgres.times import to_ms, to_time
 
 _SQL = sql.load("epochs")
 
-HOLDS_PER_READ = 2_000
-
 LONG_S = 120.0
 """How long a statement may take that grows with what an outage has left. It must not be given up because it
 takes longer than a call may: each next try would find as much.
 """
-
-_decode_hold = msgspec.json.Decoder(Hold).decode
 
 
 class PostgresTurn:
@@ -59,47 +54,20 @@ class PostgresTurn:
 
     async def known(self, keys: Sequence[str]) -> frozenset[str]:
         dead = {entry.key for entry in await self._refused()}
-        return await self._in_ledger(keys) | dead.intersection(keys)
+        in_ledger = await epochs.known_keys(self._connection, self._organization, keys)
+        return in_ledger | dead.intersection(keys)
 
-    async def _in_ledger(self, keys: Sequence[str]) -> frozenset[str]:
-        if not keys:
-            return frozenset()
-        named = {storable(key): key for key in keys}
-        rows = await self._connection.fetch(_SQL["known_keys"], self._organization, list(named))
-        return frozenset(named[row["key"]] for row in rows)
-
-    async def holds(self) -> AsyncIterator[Sequence[Hold]]:
-        told = refused.latest_holds(await self._refused())
-        rows = await self._connection.fetch(_SQL["contested"], self._organization)
-        contested = {(self._organization, row["reservation"]) for row in rows}
-        known = await epochs.charges(self._connection, contested)
-        cursor = await self._connection.cursor(_SQL["open_holds"], self._organization)
-        while rows := await cursor.fetch(HOLDS_PER_READ):
-            holds = [_decode_hold(row[0]) for row in rows]
-            latest = [refused.further(hold, told.pop(hold.reservation, None)) for hold in holds]
-            yield [_charged(hold, known) for hold in latest if hold.state is State.HELD]
-        if unheard_of := await self._unheard_of(told.values()):
-            yield unheard_of
-
-    async def _unheard_of(self, told: Iterable[Hold]) -> list[Hold]:
-        """Live holds of dead letters whose beginning is a dead letter too; any other the ledger saw end."""
-        live = {key_of_hold(hold.reservation): hold for hold in told if hold.state is State.HELD}
-        known = await self._in_ledger(list(live))
-        return [hold for key, hold in live.items() if key not in known]
+    async def holds(self) -> AsyncGenerator[Sequence[LiveHold]]:
+        live = LiveHolds(self._connection, self._organization, await self._refused())
+        async with aclosing(live.parts()) as parts:
+            async for part in parts:
+                yield part
 
     async def _refused(self) -> list[Entry]:
         """What the ledger has not because it refuses it. The keys count it: it has happened."""
         if self._dead_letters is None:
             self._dead_letters = await refused.counted(self._connection, self._organization)
         return self._dead_letters
-
-
-def _charged(hold: Hold, known: Mapping[Key, Charges]) -> Hold:
-    """The hold with what the ledger has charged to it, where that is known better."""
-    charges = known.get((hold.organization, hold.reservation))
-    if charges is None:
-        return hold
-    return replace(hold, charged=charges.charged, charged_pico=charges.pico)
 
 
 class PostgresEpochs:

@@ -7,13 +7,15 @@ key, may repeat it.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from quota_service.stores.valkey.address import Address
 from quota_service.stores.valkey.attention import TICK_S
 from quota_service.stores.valkey.dialling import Dialler
 from quota_service.stores.valkey.keeper import Changed, Keeper
-from quota_service.stores.valkey.pipeline import FOR_EVER, Command
+from quota_service.stores.valkey.pipeline import FOR_EVER, Command, Pipeline
 from quota_service.stores.valkey.replying import NotTheMaster, ReplyError, checked
 from quota_service.stores.valkey.scripts import Script
 
@@ -32,6 +34,7 @@ class Connection:
 
     def __init__(self, url: str, *, timeout_s: float = 2.0, changed: Changed | None = None) -> None:
         self._dialler = Dialler(Address.parse(url))
+        self._timeout_s = timeout_s
         self._keeper = Keeper(self._dialler, timeout_s=timeout_s, changed=changed)
         self._attention = self._keeper.attention
 
@@ -76,6 +79,18 @@ class Connection:
                 raise
         command = ("EVAL", script.source, len(keys), *keys, *arguments)
         return cast(list[Any], await self._answer(command, until_s))
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[Pipeline]:
+        """A second connection to the same server, for what one cannot share. It is not made again.
+
+        Raises StoreUnavailable.
+        """
+        keeper = Keeper(self._dialler, timeout_s=self._timeout_s, changed=None)
+        try:
+            yield await keeper.connected(FOR_EVER)
+        finally:
+            await keeper.close()
 
     async def refresh(self) -> None:
         """With Sentinel: makes sure that the connection is to the one who is master now. Else does nothing.

@@ -9,6 +9,7 @@ from quota_service.domain.amounts import NOTHING
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, EntryType, LimitChange, Origin
 from quota_service.domain.reservation import Hold
+from quota_service.stores import hold_documents
 from quota_service.stores.valkey import codec, scripts
 from quota_service.stores.valkey.codec import Body, EventRecord
 from quota_service.stores.valkey.keys import Keys
@@ -58,7 +59,7 @@ def _forgettable(keys: Keys, organization: str, entry: Entry) -> tuple[str, ...]
 def event_of_stream(id_: bytes, fields: list[bytes]) -> Event:
     by_name = dict(zip(fields[::2], fields[1::2], strict=True))
     record = codec.decode_event(by_name[b"e"])
-    hold = codec.decode_hold(by_name[b"doc"], by_name[b"live"])
+    hold = hold_documents.decode_hold(by_name[b"doc"], by_name[b"live"])
     return event_of(id_, record, hold, codec.decode_body(by_name[b"body"]))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from quota_service.domain import commands, reservation
-from quota_service.stores.valkey import codec, replies
+from quota_service.stores import hold_documents
+from quota_service.stores.valkey import replies
 from quota_service.stores.valkey.events import hold_event
 from quota_service.stores.valkey.scripts import Code
 
@@ -17,7 +18,7 @@ def authorized(command: commands.Authorize, reply: list[Any]) -> commands.Author
         case Code.OK:
             return _granted(command, reply)
         case Code.REPLAYED:
-            hold = codec.decode_hold(reply[2], reply[3])
+            hold = hold_documents.decode_hold(reply[2], reply[3])
             return commands.Granted(
                 now_ms=now_ms, hold=hold, counters=replies.counters(reply[4]), replayed=True
             )
@@ -34,7 +35,7 @@ def _granted(command: commands.Authorize, reply: list[Any]) -> commands.Granted:
     hold = reservation.grant(command.alternatives[choice].hold, output_tokens)
     event = None
     if not command.dry_run:
-        hold = codec.granted(hold, now_ms, expire_ms)
+        hold = hold_documents.granted(hold, now_ms, expire_ms)
         event = hold_event(event_id, hold, epoch)
     return commands.Granted(
         now_ms=now_ms,

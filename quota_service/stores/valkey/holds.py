@@ -13,6 +13,7 @@ from quota_service.domain.amounts import NOTHING
 from quota_service.domain.errors import PageTokenInvalid
 from quota_service.domain.reservation import Hold, Settlement, State, recorded
 from quota_service.domain.terms import Terms
+from quota_service.stores import hold_documents
 from quota_service.stores.valkey import codec, replies, scripts, terms
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.events import REMEMBER_MS, event_of
@@ -84,7 +85,7 @@ class ValkeyHoldStore:
         reply = await self._run_on_hold(scripts.COMMIT, command.organization, command.reservation, arguments)
         if reply[0] not in (Code.OK, Code.REPLAYED):
             return cast(commands.CommitAnswer, replies.refusal(reply))
-        hold = codec.decode_hold(reply[2], reply[3])
+        hold = hold_documents.decode_hold(reply[2], reply[3])
         settlement = Settlement(*(codec.decode_amounts(packed) for packed in reply[4:7]))
         return commands.Settled(
             now_ms=reply[1],
@@ -102,7 +103,7 @@ class ValkeyHoldStore:
         reply = await self._run_on_hold(scripts.RELEASE, command.organization, command.reservation, arguments)
         if reply[0] not in (Code.OK, Code.REPLAYED):
             return cast(commands.ReleaseAnswer, replies.refusal(reply))
-        hold = codec.decode_hold(reply[2], reply[3])
+        hold = hold_documents.decode_hold(reply[2], reply[3])
         return commands.Settled(
             now_ms=reply[1],
             hold=hold,
@@ -132,7 +133,7 @@ class ValkeyHoldStore:
             return replies.denied(reply[1], reply[2], reply[3:], command.terms)
         if reply[0] not in (Code.OK, Code.REPLAYED):
             return cast(commands.ExtendAnswer, replies.refusal(reply))
-        hold = codec.decode_hold(reply[2], reply[3])
+        hold = hold_documents.decode_hold(reply[2], reply[3])
         return commands.Granted(
             now_ms=reply[1],
             hold=hold,
@@ -150,7 +151,7 @@ class ValkeyHoldStore:
             occur_ms=command.occur_ms,
         )
         marker = self._keys.record(organization, command.key)
-        doc = codec.encode_document(draft)
+        doc = hold_documents.encode_document(draft)
         arguments = (
             command.basis.version,
             command.content_hash,
@@ -189,7 +190,7 @@ class ValkeyHoldStore:
 
     async def get(self, organization: str, reservation: str) -> Hold | None:
         reply = await self._run_on_hold(scripts.GET, organization, reservation, ())
-        return codec.decode_hold(reply[2], reply[3]) if reply[0] == Code.OK else None
+        return hold_documents.decode_hold(reply[2], reply[3]) if reply[0] == Code.OK else None
 
     async def live(self, organization: str, after: str, count: int) -> Page[Hold]:
         while await self.sweep(organization) == SWEEP_BATCH:
@@ -227,7 +228,7 @@ class ValkeyHoldStore:
 
     async def _read(self, key: str) -> Hold | None:
         doc, live = await self._connection.call("HMGET", key, "doc", "live")
-        return codec.decode_hold(doc, live) if doc is not None else None
+        return hold_documents.decode_hold(doc, live) if doc is not None else None
 
     def epoch_of(self, organization: str) -> int:
         return self._runner.epoch_of(organization)
@@ -235,7 +236,12 @@ class ValkeyHoldStore:
     async def restore(self, hold: Hold, epoch: int) -> None:
         organization = hold.organization
         places = terms.encode_windows(self._keys, organization, hold.windows)
-        arguments = (codec.encode_document(hold), places, codec.encode_live(hold), REMEMBER_MS)
+        arguments = (
+            hold_documents.encode_document(hold),
+            places,
+            hold_documents.encode_live(hold),
+            REMEMBER_MS,
+        )
         key = self._keys.hold(organization, hold.reservation)
         await self._runner.run(organization, scripts.RESTORE, (key,), arguments, epoch=epoch)
 

@@ -16,6 +16,7 @@ from quota_service.domain.limit_changes import (
     Short,
 )
 from quota_service.domain.terms import Term
+from quota_service.stores import hold_documents
 from quota_service.stores.valkey import codec, replies, scripts, terms
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.events import REMEMBER_MS
@@ -73,8 +74,8 @@ class ValkeyLimitStore:
             codec.pack(command.amounts),
             terms.encode_places(self._keys, organization, changed),
             codec.pack([terms.encode_limits(term.limits) for term in changed]),
-            codec.encode_document(hold),
-            codec.encode_live(hold),
+            hold_documents.encode_document(hold),
+            hold_documents.encode_live(hold),
             codec.encode_body(body),
         )
         reply = await self._runner.run(organization, script, keys, arguments)

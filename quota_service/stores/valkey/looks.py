@@ -16,6 +16,7 @@ from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.reservation import State, WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.domain.windows import OUTLIVE_MS
+from quota_service.stores import hold_documents
 from quota_service.stores.valkey import codec, scripts
 from quota_service.stores.valkey.events import event_of_stream
 from quota_service.stores.valkey.holds import ValkeyHoldStore
@@ -107,7 +108,7 @@ class ValkeyLooks:
         """Those that are live, of rows of key, windows and what moves."""
         start, holds = len(self._keys.windows_start(organization)), []
         for key, windows, packed in rows:
-            live = codec.decode_live(packed) if packed is not None else None
+            live = hold_documents.decode_live(packed) if packed is not None else None
             if live is not None and live.state is State.HELD:
                 reservation = self._keys.reservation_of(key if isinstance(key, str) else key.decode())
                 remaining = live.held if live.charged == NOTHING else live.held.beyond(live.charged)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat
 from typing import Any, cast
 
 import hiredis
@@ -42,6 +43,8 @@ class Pipeline(asyncio.Protocol):
         self._pending: deque[_Sent] = deque()
         self._outgoing: list[bytes] = []
         self._loop = asyncio.get_running_loop()
+        self._nobody: asyncio.Future[Any] = self._loop.create_future()  # waits for what is dropped
+        self._nobody.cancel()
         self._attention = attention
         self._recovered, self._lost = recovered, lost
         self._transport: asyncio.Transport | None = None
@@ -75,6 +78,16 @@ class Pipeline(asyncio.Protocol):
         pending.append((reply, now_s, until_s))
         if until_s < self._first_until_s:
             self._first_until_s = until_s
+        return reply
+
+    def send_all(self, commands: Sequence[Command]) -> asyncio.Future[Any]:
+        """Sends commands one behind the other. The last one's reply to come; the others' are dropped."""
+        reply = self.send(commands[-1])
+        last, sent = self._outgoing.pop(), self._pending.pop()
+        self._outgoing.extend(map(_packed, commands[:-1]))
+        self._pending.extend(repeat((self._nobody, sent[1], FOR_EVER), len(commands) - 1))
+        self._outgoing.append(last)
+        self._pending.append(sent)
         return reply
 
     def oldest_wait_s(self) -> float:

@@ -14,6 +14,7 @@ _UNAVAILABLE = (
     "LOADING",
     "BUSY",
     "OOM",
+    "EXECABORT",
     "CLUSTERDOWN",
     "NOREPLICAS",
     "MISCONF",

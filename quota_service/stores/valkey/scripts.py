@@ -65,11 +65,10 @@ LEFT_BEHIND = Script("left_behind")
 LOOK = Script("look")
 FENCE = Script("fence", alone=True)
 CLEAR = Script("clear", alone=True)
-FILL = Script("fill", alone=True)
 DROP = Script("drop", alone=True)
 PEEK = Script("peek", alone=True)
 
-ALONE = (FENCE, CLEAR, FILL, DROP, PEEK)
+ALONE = (FENCE, CLEAR, DROP, PEEK)
 """Scripts that do not look at the fence: for whoever makes an organization's keys anew, or only looks."""
 
 ALL = (

@@ -15,7 +15,8 @@ from quota_service.domain.budget import Mode
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Alternative, Term, Terms
-from quota_service.stores.valkey.codec import encode_document, pack
+from quota_service.stores.hold_documents import encode_document
+from quota_service.stores.valkey.codec import pack
 from quota_service.stores.valkey.keys import Keys
 
 Place = tuple[int, str, str, str, int, int]

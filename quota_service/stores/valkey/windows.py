@@ -15,6 +15,7 @@ from quota_service.domain.opening import (
     OpenAnswer,
     Opened,
 )
+from quota_service.stores import hold_documents
 from quota_service.stores.valkey import codec, replies, scripts
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.runner import Runner
@@ -45,8 +46,8 @@ class ValkeyWindowStore:
             *replies.basis(command.basis),
             codec.pack(place_of(self._keys, organization, command.term)),
             *_encoded(beginning),
-            codec.encode_document(hold),
-            codec.encode_live(hold),
+            hold_documents.encode_document(hold),
+            hold_documents.encode_live(hold),
             codec.encode_body(body),
         )
         reply = await self._runner.run(organization, scripts.OPEN, keys, arguments)

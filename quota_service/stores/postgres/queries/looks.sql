@@ -27,7 +27,9 @@ SELECT entry FROM pending_applications WHERE organization = $1 AND NOT applied;
 
 -- name: open_holds
 -- The reservations that the ledger sees open.
-SELECT reservation, (hold ->> 'create_ms')::bigint AS create_ms, hold -> 'windows' AS windows FROM open_holds WHERE organization = $1;
+SELECT reservation, coalesce(hold -> 'live' ->> 1, hold ->> 'create_ms')::bigint AS create_ms,
+    coalesce(hold -> 'document', hold) -> 'windows' AS windows
+FROM open_holds WHERE organization = $1;
 
 -- name: open_among
 -- Those of some reservations that the ledger sees open.

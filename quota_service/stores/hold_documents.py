@@ -1,0 +1,217 @@
+"""How the stores write a hold: in Valkey, in its events, and among the ledger's open holds.
+
+In two parts: the document, which never changes and which only this reads, and what moves with each step.
+Valkey has the first as JSON and the second as MessagePack, which scripts change. The ledger has both as JSON,
+so that what one store has is passed on to the other without being read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.domain.pricing import Rate
+from quota_service.domain.reservation import Hold, Settlement, State, WindowRef
+from quota_service.domain.subject import Subject
+
+
+class SubjectDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    organization: str = ""
+    team: str = ""
+    user: str = ""
+    api_key: str = ""
+    project: str = ""
+    tags: tuple[tuple[str, str], ...] = ()
+    cost_center: str = ""
+
+
+class Document(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The fixed part of a hold."""
+
+    organization: str
+    reservation: str
+    subject: SubjectDocument
+    provider: str
+    model: str
+    rates: tuple[Rate, ...]
+    idempotency_key: str = ""
+    content_hash: str = ""
+    requested_model: str = ""
+    downgraded: bool = False
+    degraded: bool = False
+    caller_priced: bool = False
+    input_tokens: int = 0
+    own_cost_micros: int | None = None
+    windows: tuple[WindowRef, ...] = ()
+
+
+class Live(msgspec.Struct, frozen=True, array_like=True):
+    """The moving part of a hold."""
+
+    state: State
+    create_ms: int
+    expire_ms: int
+    end_ms: int
+    granted_output_tokens: int
+    held: Amounts
+    charged: Amounts
+    charged_pico: int
+    parts: int
+    late_parts: int
+    settle_hash: str
+    settlement: Settlement | bool
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    """One of the ledger's open holds."""
+
+    document: msgspec.Raw
+    live: Live
+
+
+class Passed(NamedTuple):
+    """An open hold of the ledger as Valkey keeps it; `document` unread."""
+
+    document: bytes
+    live: Live
+
+
+pack_live = msgspec.msgpack.Encoder().encode
+_encode = msgspec.json.Encoder().encode
+_decode_document = msgspec.json.Decoder(Document).decode
+_decode_live = msgspec.msgpack.Decoder(Live).decode
+_decode_stored = msgspec.json.Decoder(_Stored).decode
+_decode_whole = msgspec.json.Decoder(Hold).decode
+
+
+def _subject_document(subject: Subject) -> SubjectDocument:
+    return SubjectDocument(
+        organization=subject.organization,
+        team=subject.team,
+        user=subject.user,
+        api_key=subject.api_key,
+        project=subject.project,
+        tags=subject.tags,
+        cost_center=subject.cost_center,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _subject(document: SubjectDocument) -> Subject:
+    return Subject(**msgspec.structs.asdict(document))
+
+
+def encode_document(hold: Hold) -> bytes:
+    """What never changes, as JSON."""
+    return _encode(
+        Document(
+            organization=hold.organization,
+            reservation=hold.reservation,
+            subject=_subject_document(hold.subject),
+            provider=hold.provider,
+            model=hold.model,
+            rates=hold.rates,
+            idempotency_key=hold.idempotency_key,
+            content_hash=hold.content_hash,
+            requested_model=hold.requested_model,
+            downgraded=hold.downgraded,
+            degraded=hold.degraded,
+            caller_priced=hold.caller_priced,
+            input_tokens=hold.input_tokens,
+            own_cost_micros=hold.own_cost_micros,
+            windows=hold.windows,
+        )
+    )
+
+
+def live_of(hold: Hold) -> Live:
+    """What moves."""
+    return Live(
+        hold.state,
+        hold.create_ms,
+        hold.expire_ms,
+        hold.end_ms,
+        hold.granted_output_tokens,
+        hold.held,
+        hold.charged,
+        hold.charged_pico,
+        hold.parts,
+        hold.late_parts,
+        hold.settle_hash,
+        hold.settlement if hold.settlement is not None else False,
+    )
+
+
+def encode_live(hold: Hold) -> bytes:
+    """What moves, as MessagePack."""
+    return pack_live(live_of(hold))
+
+
+def decode_live(live: bytes) -> Live:
+    return _decode_live(live)
+
+
+def encode_stored(hold: Hold) -> str:
+    """A hold as the ledger keeps it while it is open: `{"document": {...}, "live": [...]}`."""
+    return _encode(_Stored(msgspec.Raw(encode_document(hold)), live_of(hold))).decode()
+
+
+def decode_stored(stored: str) -> Hold:
+    passed = pass_on(stored)
+    return _hold(_decode_document(passed.document), passed.live)
+
+
+def pass_on(stored: str) -> Passed:
+    """What Valkey is to have of a hold that the ledger keeps."""
+    try:
+        found = _decode_stored(stored)
+    except msgspec.ValidationError:  # written before there were two parts
+        whole = _decode_whole(stored)
+        return Passed(encode_document(whole), live_of(whole))
+    return Passed(bytes(found.document), found.live)
+
+
+def decode_hold(doc: bytes, live: bytes) -> Hold:
+    """A hold as Valkey keeps it."""
+    return _hold(_decode_document(doc), _decode_live(live))
+
+
+def _hold(fixed: Document, moving: Live) -> Hold:
+    return Hold(
+        organization=fixed.organization,
+        reservation=fixed.reservation,
+        idempotency_key=fixed.idempotency_key,
+        content_hash=fixed.content_hash,
+        subject=_subject(fixed.subject),
+        provider=fixed.provider,
+        model=fixed.model,
+        requested_model=fixed.requested_model,
+        downgraded=fixed.downgraded,
+        degraded=fixed.degraded,
+        rates=fixed.rates,
+        caller_priced=fixed.caller_priced,
+        input_tokens=fixed.input_tokens,
+        own_cost_micros=fixed.own_cost_micros,
+        windows=fixed.windows,
+        granted_output_tokens=moving.granted_output_tokens,
+        held=moving.held,
+        state=moving.state,
+        charged=moving.charged,
+        charged_pico=moving.charged_pico,
+        parts=moving.parts,
+        late_parts=moving.late_parts,
+        create_ms=moving.create_ms,
+        expire_ms=moving.expire_ms,
+        end_ms=moving.end_ms,
+        settle_hash=moving.settle_hash,
+        settlement=moving.settlement if isinstance(moving.settlement, Settlement) else None,
+    )
+
+
+def granted(draft: Hold, create_ms: int, expire_ms: int) -> Hold:
+    """The hold that a script has just made of a draft."""
+    return replace(draft, create_ms=create_ms, expire_ms=expire_ms, charged=NOTHING)

@@ -1,0 +1,121 @@
+"""Keys made anew in Valkey: whoever has lost them to another sets nothing more, whoever has not sets all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from quota_service.application.recovery_ports import LiveHold, Restored
+from quota_service.domain.amounts import Amounts
+from quota_service.domain.errors import StoreUnavailable
+from quota_service.domain.terms import Counters
+from quota_service.stores.hold_documents import encode_document, encode_live
+from quota_service.stores.valkey.connection import Connection
+from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.making import SET_BATCH, ValkeyMaking
+from quota_service.stores.valkey.recovery import ValkeyKeys
+from quota_service.stores.valkey.runner import Runner
+from tests.support.commands import draft, window
+
+
+@pytest.fixture
+async def connection(valkey_url: str) -> AsyncIterator[Connection]:
+    connection = Connection(valkey_url, timeout_s=10)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def runner(connection: Connection, key_prefix: str) -> Runner:
+    return Runner(connection, Keys(f"{key_prefix}/"))
+
+
+@pytest.fixture
+def keys(runner: Runner) -> ValkeyKeys:
+    return ValkeyKeys(runner)
+
+
+def spent(*values: str) -> list[Restored]:
+    return [Restored(window(each_value=value), Counters(spent=Amounts(5, 5, 1)), None) for value in values]
+
+
+async def is_set(runner: Runner, value: str) -> bool:
+    key = runner.keys.window("acme", window(each_value=value))
+    return bool(await runner.connection.call("EXISTS", key))
+
+
+async def test_what_a_making_still_sends_when_another_has_taken_over_does_nothing(
+    runner: Runner, keys: ValkeyKeys
+) -> None:
+    async with keys.make("acme", await keys.fence("acme"), 7) as older:
+        assert await older.clear()
+        assert await older.put_windows(spent("u1"))
+        async with keys.make("acme", await keys.fence("acme"), 8) as newer:
+            assert await newer.clear()
+            assert not await older.put_windows(spent("u2"))
+            assert not await older.raise_fence(1)
+            assert not await is_set(runner, "u2")
+            assert await newer.put_windows(spent("u3"))
+            assert await newer.raise_fence(1)
+    assert await is_set(runner, "u3")
+    assert (await keys.fence("acme")).epoch == 8
+
+
+async def test_what_a_change_of_the_organization_made_void_is_set_once_more(
+    runner: Runner, keys: ValkeyKeys
+) -> None:
+    meta = runner.keys.common("acme")[0]
+    async with keys.make("acme", await keys.fence("acme"), 7) as making:
+        assert await making.clear()
+        assert await making.put_windows(spent("u1"))
+        await runner.connection.call("HSET", meta, "time", 5)  # after the fence was seen, before the next
+        assert await making.put_windows(spent("u2"))
+        assert await making.put_windows(spent("u3"))
+    assert [await is_set(runner, value) for value in ("u1", "u2", "u3")] == [True] * 3
+
+
+async def test_all_windows_are_set_however_many_there_are(runner: Runner, keys: ValkeyKeys) -> None:
+    values = [f"u{number}" for number in range(2 * SET_BATCH + 1)]
+    async with keys.make("acme", await keys.fence("acme"), 7) as making:
+        assert await making.clear()
+        assert await making.put_windows(spent(*values))
+    assert all([await is_set(runner, value) for value in values])
+
+
+async def test_a_hold_whose_key_was_to_be_forgotten_is_kept(runner: Runner, keys: ValkeyKeys) -> None:
+    hold = replace(draft("acme", "r1", output_tokens=5), windows=(window(),), expire_ms=2**41)
+    own, again = runner.keys.hold("acme", "r1"), runner.keys.idempotency("acme", hold.idempotency_key)
+    for command in (("HSET", own, "marks", "old"), ("SET", again, "old")):
+        await runner.connection.call(*command)
+        await runner.connection.call("PEXPIRE", command[1], 60_000)
+    live = LiveHold(
+        hold.windows,
+        hold.remaining,
+        "r1",
+        hold.idempotency_key,
+        hold.content_hash,
+        hold.expire_ms,
+        encode_document(hold),
+        encode_live(hold),
+    )
+    async with keys.make("acme", await keys.fence("acme"), 7) as making:
+        assert await making.clear()
+        assert await making.put_holds([live], lambda _: None)
+    assert [await runner.connection.call("PTTL", key) for key in (own, again)] == [-1, -1]
+    assert sorted(await runner.connection.call("HKEYS", own)) == [b"doc", b"live", b"windows"]
+
+
+async def test_a_lost_connection_ends_the_making(
+    connection: Connection, runner: Runner, keys: ValkeyKeys
+) -> None:
+    seen = await keys.fence("acme")
+    async with connection.apart() as own:
+        making = ValkeyMaking(connection, own, runner.keys, "acme", seen, 7)
+        assert await making.clear()
+        assert await making.put_windows(spent("u1"))
+        own.close()
+        with pytest.raises(StoreUnavailable):
+            await making.put_windows(spent("u2"))
+    assert not await is_set(runner, "u2")
