@@ -3,64 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 from quota_service.application import outage_entries
+from quota_service.application.charging import Charge, Priced, price
 from quota_service.application.configurations import Configurations
 from quota_service.application.content import content_hash
 from quota_service.application.ledger_ports import LedgerRow
 from quota_service.application.memory import Memory
 from quota_service.application.offline import Offline
 from quota_service.application.opening import Openings
-from quota_service.application.plans import Moment, Plan, Plans
+from quota_service.application.plans import Plans
 from quota_service.application.ports import HoldStore
 from quota_service.application.requests import Durability, RecordRequest, RecordResult
 from quota_service.application.statuses import ATTEMPTS
 from quota_service.application.tracking import Tracked
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain import commands, ledger
-from quota_service.domain.amounts import Amounts
 from quota_service.domain.errors import (
-    AmountTooLarge,
     BufferFull,
-    FieldProblem,
     IdempotencyConflict,
-    InvalidRequest,
-    ModelUnknown,
     QuotaError,
     StoreUnavailable,
-    TimeInFuture,
 )
-from quota_service.domain.pricing import Rate, Usage, charge, cost_pico, require_price
+from quota_service.domain.pricing import Usage
 from quota_service.domain.reservation import Hold, State
-from quota_service.domain.subject import Subject
-from quota_service.domain.terms import Basis, Term
-
-CLOCK_TOLERANCE_MS = 1_000
-"""By how much a caller's clock may be ahead of the store's; what is in between is taken as now."""
+from quota_service.domain.terms import Basis
 
 WAITS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """How a repeat waits for the ledger to get the entry of the first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
-    """What to charge to whom. `occur_ms` `None`: now."""
-
-    subject: Subject
-    provider: str
-    model: str
-    usage: Usage
-    occur_ms: int | None = None
-
-
-class _Priced(NamedTuple):
-    hold: Hold
-    terms: tuple[Term, ...]
-    charged: Amounts
-    pico: int
-    occur_ms: int
 
 
 class Recording:
@@ -111,7 +82,7 @@ class Recording:
         """While the deciding store is away: under the configuration as PostgreSQL has it now."""
         self._offline.require_ledger()
         plans = await self._configurations.newest(organization)
-        priced = self._price(plans, _charge(request))
+        priced = price(plans, _charge(request), self._holds.now_ms())
         entry = outage_entries.of_record(
             priced.hold,
             key=key,
@@ -135,7 +106,7 @@ class Recording:
             basis = Basis(organization=organization, version=plans.configuration.version)
             answer: commands.RecordAnswer
             try:
-                priced = self._price(plans, _charge(request))
+                priced = price(plans, _charge(request), self._holds.now_ms())
                 answer = await self._holds.record(_command(basis, key, content, request.usage, priced))
                 if isinstance(answer, commands.Unopened):
                     await self._openings.open(plans, priced.terms)
@@ -167,7 +138,7 @@ class Recording:
             if isinstance(answer, commands.Stale):
                 plans = await self._configurations.at_least(organization, answer.version)
                 continue
-            priced = self._price(plans, charge_)
+            priced = price(plans, charge_, self._holds.now_ms())
             await self._openings.open(plans, priced.terms)
             return _ended(priced, reservation)
         raise StoreUnavailable("The configuration changes faster than a charge can be made.")
@@ -180,30 +151,6 @@ class Recording:
         if isinstance(current, commands.Stale):
             return current
         raise error
-
-    def _price(self, plans: Plans, charge_: Charge) -> _Priced:
-        now_ms = self._holds.now_ms()
-        occur_ms = now_ms if charge_.occur_ms is None else charge_.occur_ms
-        if occur_ms > now_ms + CLOCK_TOLERANCE_MS:
-            raise TimeInFuture("must not be in the future", field="occur_time")
-        if occur_ms < 0:
-            raise InvalidRequest(FieldProblem("occur_time", "must not be before 1970"))
-        occur_ms = min(occur_ms, now_ms)
-        plan = plans.plan(charge_.subject, charge_.provider, charge_.model)
-        moment = plan.at(now_ms) if charge_.occur_ms is None else plan.moment(occur_ms)
-        if plan.model is None or moment.card is None:
-            raise ModelUnknown(
-                f"The catalogue has no price for {charge_.provider}/{charge_.model} at that time."
-            )
-        require_price(plan.model, charge_.usage.cost_micros, "usage.cost_micros")
-        rates = moment.card.rates
-        return _Priced(
-            _draft(plan, moment, charge_),
-            moment.terms.budgets,
-            _charged(rates, charge_.usage),
-            cost_pico(rates, charge_.usage),
-            occur_ms,
-        )
 
     async def _recorded_before(self, organization: str, key: str, content: str) -> RecordResult:
         """Valkey knows the charge: somebody has made it, a moment ago or while the ledger was away."""
@@ -226,13 +173,6 @@ def _content_hash(request: RecordRequest) -> str:
     )
 
 
-def _charged(rates: tuple[Rate, ...], usage: Usage) -> Amounts:
-    try:
-        return charge(rates, usage)
-    except AmountTooLarge as error:
-        raise AmountTooLarge(str(error), field="usage") from error
-
-
 def _charge(request: RecordRequest) -> Charge:
     return Charge(
         subject=request.subject,
@@ -243,21 +183,7 @@ def _charge(request: RecordRequest) -> Charge:
     )
 
 
-def _draft(plan: Plan, moment: Moment, charge_: Charge) -> Hold:
-    return Hold(
-        organization=moment.basis.organization,
-        reservation="",
-        subject=plan.subject,
-        provider=charge_.provider,
-        model=charge_.model,
-        requested_model=charge_.model,
-        rates=moment.card.rates if moment.card else (),
-        caller_priced=plan.model is not None and plan.model.caller_priced,
-        windows=moment.windows,
-    )
-
-
-def _ended(priced: _Priced, reservation: str) -> Hold:
+def _ended(priced: Priced, reservation: str) -> Hold:
     at_ms = priced.occur_ms
     return replace(
         priced.hold,
@@ -269,7 +195,7 @@ def _ended(priced: _Priced, reservation: str) -> Hold:
     )
 
 
-def _command(basis: Basis, key: str, content: str, usage: Usage, priced: _Priced) -> commands.Record:
+def _command(basis: Basis, key: str, content: str, usage: Usage, priced: Priced) -> commands.Record:
     return commands.Record(
         basis=basis,
         key=key,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import assert_never
 
+from quota_service.application.charging import Charge
 from quota_service.application.configurations import Configurations
 from quota_service.application.content import content_hash
 from quota_service.application.memory import Memory
@@ -12,7 +13,7 @@ from quota_service.application.offline import Offline
 from quota_service.application.opening import Openings
 from quota_service.application.plans import Plans
 from quota_service.application.ports import HoldStore
-from quota_service.application.recording import Charge, Recording
+from quota_service.application.recording import Recording
 from quota_service.application.recovery import Recovery
 from quota_service.application.requests import CommitRequest, CommitResult, Durability, ReleaseResult
 from quota_service.application.statuses import Status, statuses_of_hold
