@@ -122,7 +122,7 @@ async def one_round(pool: asyncpg.Pool, connection: Connection, holds: int) -> f
     await connection.call("FLUSHALL")
     runner = Runner(connection, Keys(""))
     delivery = Delivery(PostgresLedger(pool), PostgresDeadLetters(pool), StoreLog())
-    configurations = Configurations(PostgresConfigurationStore(pool), GenaiAliases())
+    configurations = Configurations(PostgresConfigurationStore(pool), GenaiAliases(), Health())
     recovery = Recovery(
         ValkeyKeys(runner), PostgresEpochs(pool), delivery, configurations, NoWatch(), Health(), StoreLog()
     )

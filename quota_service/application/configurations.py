@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from quota_service.application.caching import Cache, Room
+from quota_service.application.health import Health
 from quota_service.application.plans import PLANS_BYTES_MAX, Plans
 from quota_service.application.ports import ConfigurationStore, ModelAliases
 from quota_service.domain.configuration import Configuration
@@ -22,8 +23,9 @@ class Configurations:
     one.
     """
 
-    def __init__(self, store: ConfigurationStore, aliases: ModelAliases) -> None:
+    def __init__(self, store: ConfigurationStore, aliases: ModelAliases, health: Health) -> None:
         self._store = store
+        self._health = health
         self._aliases = aliases
         self._plans: dict[str, Plans] = {}
         self._room = Room(PLANS_BYTES_MAX)
@@ -32,15 +34,19 @@ class Configurations:
         self._organizations_of_keys: Cache[str, str] = Room(KEYS_BYTES_MAX).cache(lambda _: _KEY_BYTES)
 
     async def get(self, organization: str) -> Plans:
-        """The organization's plans as this process knows them. Raises OrganizationNotFound,
-        StoreUnavailable.
+        """The organization's plans as this process knows them. Raises OrganizationNotFound, and
+        StoreUnavailable: at once where PostgreSQL is known not to answer.
         """
-        return self._plans.get(organization) or await self._load(organization)
+        plans = self._plans.get(organization)
+        if plans is None:
+            self._health.require_ledger()
+            plans = await self._load(organization)
+        return plans
 
     async def at_least(self, organization: str, version: int) -> Plans:
-        """The plans of a version or a newer one. Raises as `get`."""
-        plans = await self.get(organization)
-        if plans.configuration.version < version:
+        """The plans of a version or a newer one. Raises as `newest`."""
+        plans = self._plans.get(organization)
+        if plans is None or plans.configuration.version < version:
             plans = await self._load(organization)
         if plans.configuration.version < version:
             # The load under way had begun before the change was committed.
@@ -50,7 +56,9 @@ class Configurations:
         return plans
 
     async def newest(self, organization: str) -> Plans:
-        """The plans of the configuration as PostgreSQL has it now. Raises as `get`."""
+        """The plans of the configuration as PostgreSQL has it now. Raises OrganizationNotFound,
+        StoreUnavailable.
+        """
         return await self._load(organization)
 
     async def catch_up(self, organization: str, version: int) -> None:
@@ -60,13 +68,11 @@ class Configurations:
             await self._load(organization)
 
     async def fresh(self, organization: str) -> Configuration:
-        """The configuration as PostgreSQL has it now. Raises as `get`."""
+        """The configuration as PostgreSQL has it now. Raises as `newest`."""
         return (await self.newest(organization)).configuration
 
     async def organization_of(self, subject: Subject) -> str:
-        """The organization of a subject: its own, or its key's. Raises OrganizationRequired,
-        OrganizationNotFound.
-        """
+        """The organization of a subject: its own, or its key's. Raises OrganizationRequired, and as `get`."""
         if subject.organization:
             return subject.organization
         if not subject.api_key:
@@ -74,6 +80,7 @@ class Configurations:
         known = self._organizations_of_keys.get(subject.api_key)
         if known is not None and subject.api_key in (await self.get(known)).configuration.directory.api_keys:
             return known
+        self._health.require_ledger()
         found = await self._store.organization_of_key(subject.api_key)
         if found is None:
             raise OrganizationNotFound("No organization has this API key.")

@@ -77,7 +77,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
     )
     runner.hear(now_ms)
     holds, events = ValkeyHoldStore(runner), ValkeyEventLog(runner)
-    configurations, memory = Configurations(store, aliases), Memory(holds, ledger, health)
+    configurations, memory = Configurations(store, aliases, health), Memory(holds, ledger, health)
     kept_alerts, kept_denials = PostgresAlerts(pool), PostgresDenials(pool)
     alerts = Alerts(configurations, kept_alerts, observer, holds.now_ms)
     denials = DenialCounts(kept_denials, observer)

@@ -30,6 +30,7 @@ from quota_service.application.administration.seeding import Seeding
 from quota_service.application.administration.shared_catalogue import SharedCatalogue
 from quota_service.application.configurations import Configurations
 from quota_service.application.exposure import Exposures
+from quota_service.application.health import Health
 from quota_service.application.opening import Openings
 from quota_service.application.statuses import Statuses
 from quota_service.application.watching import Watching
@@ -137,7 +138,7 @@ class NoWriter:
 
 def _server(pool: asyncpg.Pool, runner: Runner, publisher: Publisher) -> Server:
     store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
-    holds, configurations = ValkeyHoldStore(runner), Configurations(store, aliases)
+    holds, configurations = ValkeyHoldStore(runner), Configurations(store, aliases, Health())
     openings = Openings(ValkeyWindowStore(runner), PostgresBeginnings(pool), ledger, NoWriter())
     changes, shared = Changes(store, publisher), SharedCatalogue(configurations.fresh, aliases)
     organizations = Organizations(changes)

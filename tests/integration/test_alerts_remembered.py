@@ -13,6 +13,7 @@ import pytest
 from quota_service.application.alert_ports import AlertFilter
 from quota_service.application.alerts import Alerts, AlertSettings, Stop
 from quota_service.application.configurations import Configurations
+from quota_service.application.health import Health
 from quota_service.application.ledger_ports import WindowBalance
 from quota_service.domain.alerting import Alert
 from quota_service.domain.amounts import NOTHING, Amounts, Limits, Meter
@@ -72,7 +73,7 @@ class Bench:
         self.store = Store(pool)
         self.configuration = configuration
         self.alerts = Alerts(
-            Configurations(configuration, GenaiAliases()),
+            Configurations(configuration, GenaiAliases(), Health()),
             self.store,
             StoreLog(),
             lambda: self.now_ms,

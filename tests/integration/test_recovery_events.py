@@ -61,7 +61,7 @@ class Replica:
             self.keys,
             PostgresEpochs(pool),
             self.delivery,
-            Configurations(PostgresConfigurationStore(pool), GenaiAliases()),
+            Configurations(PostgresConfigurationStore(pool), GenaiAliases(), Health()),
             NobodyWatches(),
             Health(),
             StoreLog(),

@@ -8,8 +8,9 @@ from typing import Any, cast
 import pytest
 
 from quota_service.application.configurations import Configurations
+from quota_service.application.health import Health
 from quota_service.domain.configuration import Configuration
-from quota_service.domain.errors import OrganizationNotFound
+from quota_service.domain.errors import OrganizationNotFound, StoreUnavailable
 from quota_service.domain.subject import ApiKey, Directory, Organization, Subject
 
 
@@ -54,7 +55,7 @@ class NoAliases:
 
 def known() -> tuple[Store, Configurations]:
     store = Store()
-    return store, Configurations(cast(Any, store), NoAliases())
+    return store, Configurations(cast(Any, store), NoAliases(), Health())
 
 
 async def test_a_key_in_use_is_asked_for_once_and_idle_ones_are_forgotten() -> None:
@@ -75,3 +76,16 @@ async def test_a_key_that_was_deleted_is_asked_for_again() -> None:
     store.keys.deleted.add("ada-key")
     with pytest.raises(OrganizationNotFound):
         await configurations.organization_of(Subject(api_key="ada-key"))
+
+
+async def test_nobody_waits_for_a_ledger_that_is_known_not_to_answer() -> None:
+    store, health = Store(), Health()
+    configurations = Configurations(cast(Any, store), NoAliases(), health)
+    assert await configurations.organization_of(Subject(api_key="known")) == "acme"
+    await configurations.get("acme")
+    health.ledger = False
+    assert await configurations.organization_of(Subject(api_key="known")) == "acme"
+    for asked in (configurations.organization_of(Subject(api_key="other")), configurations.get("another")):
+        with pytest.raises(StoreUnavailable):
+            await asked
+    assert store.asked == 1
