@@ -5,7 +5,9 @@ It shares no rule with the service: prices, sums and ceilings are worked out her
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from quota_service.application.requests import Durability
@@ -15,7 +17,7 @@ from quota_service.domain.budget import Mode
 from quota_service.domain.reservation import Hold
 from quota_service.domain.terms import Counters, Term
 from tests.simulation import scene
-from tests.simulation.evidence import Evidence, Place, Written
+from tests.simulation.evidence import Evidence, Place, Sums, Written
 from tests.simulation.journal import Charging, Journal, Settling, Told
 from tests.simulation.keys import Keys
 from tests.simulation.network import World
@@ -125,6 +127,9 @@ class Auditor:
             times = sum(entry.key == f"adj/{told.key}" for entry in evidence.entries)
             if told.answers and times != 1:
                 self._found("G3", f"the adjustment {told.key} has {times} entries")
+        moved = _total(sums.moved for sums in evidence.sums.values())
+        if moved != NOTHING:
+            self._found("G3", f"what was moved adds up to {moved}")
 
     def _ended_once(self, evidence: Evidence) -> None:
         """A Commit that came by two ways ends a reservation once: the second of them charges nothing."""
@@ -171,16 +176,16 @@ class Auditor:
             self._found("G6", "the keys are broken when all is over")
 
     def _windows(self, evidence: Evidence) -> None:
-        ledger = evidence.charged_by_place()
+        ledger = evidence.sums
         # Of an overrun both may think differently: one knew of an extension, the other not yet.
         extended = {place for entry in evidence.entries if entry.type == "EXTEND" for place in entry.places}
         for place in sorted({*ledger, *evidence.balances, *evidence.live}):
-            expected = ledger.get(place, (NOTHING, NOTHING, NOTHING))
-            if evidence.balances.get(place, (NOTHING, NOTHING, NOTHING)) != expected:
+            expected = ledger.get(place, Sums())
+            if evidence.balances.get(place, Sums()) != expected:
                 self._found("G6", f"{place}: entries say {expected}, balances {evidence.balances.get(place)}")
             live = evidence.live.get(place, Counters())
-            overrun = expected[1] if place in extended else live.overrun
-            if (live.spent, overrun, live.added) != expected:
+            overrun = expected.overrun if place in extended else live.overrun
+            if Sums(live.spent, overrun, live.added, live.moved) != expected:
                 self._found("G6", f"{place}: the ledger says {expected}, Valkey {live}")
             if live.held != NOTHING or live.holds:
                 self._found("G6", f"{place} leaks: {live}")
@@ -188,13 +193,12 @@ class Auditor:
     # --- G2: what a hard budget is over by ---
 
     def _itemised(self, evidence: Evidence) -> None:
-        for place, (spent, _, added) in evidence.charged_by_place().items():
-            limits = scene.HARD_LIMITS.get(place.budget, ())
-            excused = self._excused(evidence, place)
-            for meter, limit in enumerate(limits):
-                over = spent[meter] - (limit + added[meter]) if limit is not None else 0
-                if over > excused[meter]:
-                    self._found("G2", f"{place} is over by {over}, {excused[meter]} of it explained")
+        for place, (spent, _, added, moved) in evidence.sums.items():
+            for meter, limit in enumerate(scene.HARD_LIMITS.get(place.budget, ())):
+                over = spent[meter] - (limit + added[meter] + moved[meter]) if limit is not None else 0
+                excused = self._excused(evidence, place)[meter] if over > 0 else 0
+                if over > excused:
+                    self._found("G2", f"{place} is over by {over}, {excused} of it explained")
 
     def _excused(self, evidence: Evidence, place: Place) -> Amounts:
         """Overruns, late commits, degraded grants, Records, cuts, and what a failing store had to do with."""
@@ -224,7 +228,8 @@ def _held(keys: Keys, place: Place) -> Amounts:
 
 
 def _sum(entries: list[Written]) -> Amounts:
-    sums = NOTHING
-    for entry in entries:
-        sums = sums.plus(entry.charged)
-    return sums
+    return _total(entry.charged for entry in entries)
+
+
+def _total(amounts: Iterable[Amounts]) -> Amounts:
+    return functools.reduce(Amounts.plus, amounts, NOTHING)

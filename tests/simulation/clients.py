@@ -1,5 +1,6 @@
-"""Clients: they authorize, extend, commit in parts and as a whole, release, record and adjust. They repeat
-what failed under the same key on any replica, some while the first call still runs, and some give up.
+"""Clients: they authorize, extend, commit in parts and as a whole, release, record, adjust and reallocate.
+They repeat what failed under the same key on any replica, some while the first call still runs, and some give
+up.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from quota_service.application.administration.counters import CounterName
-from quota_service.application.administration.money_requests import AdjustRequest
+from quota_service.application.administration.money_requests import AdjustRequest, ReallocateRequest
 from quota_service.application.requests import (
     AuthorizeRequest,
     CommitRequest,
@@ -51,6 +52,8 @@ class Clients:
             await self._record(number)
         elif kind < 0.18:
             await self._adjust(number)
+        elif kind < 0.24:
+            await self._reallocate(number)
         else:
             await self._call(number)
 
@@ -162,6 +165,20 @@ class Clients:
         told = Told(verb="adjust", key=request.request_id)
         self._journal.adjustments.append(told)
         await self._ask(told, lambda replica: replica.money.adjust(request))
+
+    async def _reallocate(self, number: int) -> None:
+        source, destination = self._dice.sample(list(scene.USERS), 2)
+        request = ReallocateRequest(
+            organization=scene.ORGANIZATION,
+            source=CounterName("each-user", source),
+            destination=CounterName("each-user", destination),
+            amounts=Amounts(cost_micros=self._dice.choice((50, 200, 600))),
+            reason="simulated",
+            request_id=f"m{number}",
+        )
+        told = Told(verb="reallocate", key=request.request_id)
+        self._journal.adjustments.append(told)
+        await self._ask(told, lambda replica: replica.money.reallocate(request))
 
     # --- how it asks ---
 

@@ -161,7 +161,8 @@ class Statements:
             elif row["window_end"] is not None:
                 row["window_end"] = None if end is None else max(row["window_end"], end)
             for part, place in zip(_PARTS, range(0, 12, 3), strict=True):
-                row[part] = row[part].plus(Amounts(*amounts[place : place + 3]))
+                if any(added := amounts[place : place + 3]):
+                    row[part] = row[part].plus(Amounts(*added))
             yield self._balance(counter)
 
     def read_balances(self, *columns: Sequence[Any]) -> Iterable[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -25,8 +26,20 @@ class Place(NamedTuple):
     start_ms: int
 
 
+class Sums(NamedTuple):
+    """What a window has come to: charged to it, above what was held, and the changes of its limit."""
+
+    spent: Amounts = NOTHING
+    overrun: Amounts = NOTHING
+    added: Amounts = NOTHING
+    moved: Amounts = NOTHING
+
+    def plus(self, other: Sums) -> Sums:
+        return Sums(*(one.plus(more) for one, more in zip(self, other, strict=True)))
+
+
 class Written(NamedTuple):
-    """An entry of the ledger. `ran`: the deciding store has run it."""
+    """An entry of the ledger. `ran`: the deciding store has run it. `added`, `moved`: for each place."""
 
     key: str
     type: str
@@ -41,12 +54,13 @@ class Written(NamedTuple):
     create_ms: int
     places: tuple[Place, ...]
     added: tuple[Amounts, ...]
+    moved: tuple[Amounts, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     entries: tuple[Written, ...]
-    balances: Mapping[Place, tuple[Amounts, Amounts, Amounts]]  # spent, overrun, added
+    balances: Mapping[Place, Sums]
     live: Mapping[Place, Counters]
     live_holds: tuple[str, ...]
     open_holds: tuple[str, ...]
@@ -54,14 +68,14 @@ class Evidence:
     pending: tuple[str, ...]
     broken: bool
 
-    def charged_by_place(self) -> Mapping[Place, tuple[Amounts, Amounts, Amounts]]:
-        """What the entries alone add up to: spent, overrun, and added to the limit."""
-        sums: dict[Place, list[Amounts]] = defaultdict(lambda: [NOTHING, NOTHING, NOTHING])
+    @functools.cached_property
+    def sums(self) -> Mapping[Place, Sums]:
+        """What the entries alone add up to."""
+        sums: dict[Place, Sums] = defaultdict(Sums)
         for entry in self.entries:
-            for place, added in zip(entry.places, entry.added, strict=True):
-                more = (entry.charged, entry.overrun, added)
-                sums[place] = [one.plus(other) for one, other in zip(sums[place], more, strict=True)]
-        return {place: (spent, overrun, added) for place, (spent, overrun, added) in sums.items()}
+            for place, added, moved in zip(entry.places, entry.added, entry.moved, strict=True):
+                sums[place] = sums[place].plus(Sums(entry.charged, entry.overrun, added, moved))
+        return sums
 
     def of_reservation(self, reservation: str) -> list[Written]:
         return [entry for entry in self.entries if entry.reservation == reservation]
@@ -86,7 +100,7 @@ def collect(valkey: SimulatedValkey, database: Database) -> Evidence:
     return Evidence(
         entries=tuple(_written(row, database) for row in database.entries.values()),
         balances={
-            Place(budget, each, _ms(start)): (row["spent"], row["overrun"], row["added"])
+            Place(budget, each, _ms(start)): Sums(row["spent"], row["overrun"], row["added"], row["moved"])
             for (_, budget, each, start), row in database.balances.items()
         },
         live={Place(*key): counters for key, counters in keys.book.windows.items()},
@@ -114,12 +128,13 @@ def _written(row: dict[str, Any], database: Database) -> Written:
         at_ms=_ms(row["at_time"]),
         create_ms=hold.get("create_ms", 0),
         places=tuple(Place(each["budget"], each["each_value"], each["start_ms"]) for each in documents),
-        added=tuple(_added(each) for each in documents),
+        added=tuple(_change(each, "added") for each in documents),
+        moved=tuple(_change(each, "moved") for each in documents),
     )
 
 
-def _added(document: dict[str, Any]) -> Amounts:
-    amounts: Iterable[int] | dict[str, int] = document.get("added") or ()
+def _change(document: dict[str, Any], part: str) -> Amounts:
+    amounts: Iterable[int] | dict[str, int] = document.get(part) or ()
     return Amounts(**amounts) if isinstance(amounts, dict) else Amounts(*amounts)
 
 

@@ -13,6 +13,9 @@ from tests.simulation.network import CALM, Weather, World
 from tests.simulation.replica import Replica
 from tests.simulation.valkey import SimulatedValkey
 
+PATIENCE_S = 5.0
+"""How long who changes the configuration waits until the deciding store knows of it."""
+
 Fault = Callable[[], Coroutine[Any, Any, None]]
 
 WEATHERS = (
@@ -136,4 +139,4 @@ class Adversary:
         alive = [replica for replica in self._replicas if replica.alive]
         if alive:
             replica = self._dice.choice(alive)
-            await asyncio.wait((replica.begin(replica.publish(current.version + 1)),))
+            await asyncio.wait((replica.begin(replica.publish(current.version + 1)),), timeout=PATIENCE_S)

@@ -6,7 +6,7 @@ to the stores: events for the ledger, the fence, and that what has ended is forg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,13 +18,9 @@ from quota_service.domain.ledger import Entry, EntryType, LimitChange, hold_of_c
 from quota_service.domain.reservation import LIFETIME_MS_MAX, Hold, State, recorded
 from quota_service.stores.valkey.codec import Body, EventRecord
 from quota_service.stores.valkey.events import event_of
+from tests.simulation.names import Name, forgettable
 
 LOWERED = "-"
-
-Name = tuple[str, str]
-"""A key that may be forgotten: its kind (hold, key, record) and its name."""
-
-_WITH_MARKER = (EntryType.RECORD, EntryType.ADJUST, EntryType.REALLOCATE)
 
 
 @dataclass(slots=True)
@@ -203,11 +199,30 @@ class Keys:
         if not isinstance(answer, limit_changes.Changed) or answer.replayed:
             return answer
         changes = (LimitChange(command.term.window, added=command.amounts),)
+        return replace(answer, event=self._changed(EntryType.ADJUST, now_ms, command, changes))
+
+    def reallocate(self, command: limit_changes.Reallocate, now_ms: int) -> limit_changes.ReallocateAnswer:
+        self.begin(now_ms)
+        answer = limit_changes.reallocate(self.book, command, now_ms)
+        if not isinstance(answer, limit_changes.Changed) or answer.replayed:
+            return answer
+        changes = (
+            LimitChange(command.source.window, moved=NOTHING.minus(command.amounts)),
+            LimitChange(command.destination.window, moved=command.amounts),
+        )
+        return replace(answer, event=self._changed(EntryType.REALLOCATE, now_ms, command, changes))
+
+    def _changed(
+        self,
+        type_: EntryType,
+        now_ms: int,
+        command: limit_changes.Adjust | limit_changes.Reallocate,
+        changes: tuple[LimitChange, ...],
+    ) -> Event:
         body = Body(
             key=command.key, content_hash=command.content_hash, reason=command.reason, changes=changes
         )
-        hold = hold_of_changes(command.basis.organization, changes)
-        return replace(answer, event=self._emit(EntryType.ADJUST, now_ms, hold, body))
+        return self._emit(type_, now_ms, hold_of_changes(command.basis.organization, changes), body)
 
     def open(self, command: opening.Open, now_ms: int) -> opening.OpenAnswer:
         self.begin(now_ms)
@@ -266,7 +281,7 @@ class Keys:
     def acknowledge(self, events: Iterable[Event], remember_ms: int, now_ms: int) -> None:
         for event in events:
             self.events.pop(event.id, None)
-            for name in _forgettable(event.entry):
+            for name in forgettable(event.entry):
                 if self._is_there(name) and not self._lives(name):
                     self.forget_ms[name] = now_ms + remember_ms
 
@@ -280,17 +295,3 @@ class Keys:
         book = self.book
         known: Any = {"hold": book.holds, "key": book.reservations, "record": book.records}[kind]
         return what in known
-
-
-def _forgettable(entry: Entry) -> tuple[Name, ...]:
-    if entry.type in _WITH_MARKER:
-        return (("record", entry.key),)
-    if not entry.final:
-        return ()
-    hold = ("hold", entry.hold.reservation)
-    if entry.late or not entry.hold.idempotency_key:
-        return (hold,)
-    return hold, ("key", entry.hold.idempotency_key)
-
-
-Script = Callable[[Keys, int], Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,8 +20,9 @@ from quota_service.domain.reservation import Hold
 
 T = TypeVar("T")
 
-START_MS = 1_795_392_000_000
-"""When the simulated clock begins: a midnight, in November 2026."""
+SOON_MS = 20_000
+START_MS = 1_795_392_000_000 - SOON_MS
+"""Before this nothing has happened: soon it is midnight, of a day in November 2026."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,10 +46,12 @@ class World:
 
     dice: random.Random
     loop: asyncio.AbstractEventLoop
+    start_ms: int = START_MS
     weather: Weather = field(default_factory=Weather)
     findings: list[str] = field(default_factory=list)
     trace: Callable[[str], None] | None = None
     retries_scripts: bool = False  # a mutant: calls are repeated where their reply is missing
+    arrives_by_s: float = 0.0  # whatever is under way
     losses_ms: list[int] = field(default_factory=list)  # when Valkey came back with other data
 
     @property
@@ -56,7 +59,7 @@ class World:
         return bool(self.losses_ms)
 
     def now_ms(self) -> int:
-        return START_MS + int(self.loop.time() * 1000 + 0.5)
+        return self.start_ms + int(self.loop.time() * 1000 + 0.5)
 
     def found(self, guarantee: str, text: str) -> None:
         """A guarantee is broken."""
@@ -100,6 +103,10 @@ def outcome(operation: Callable[[], Any]) -> Any:
         return error
 
 
+class _NoReply(StoreUnavailable):
+    """What was asked may have been done, or not."""
+
+
 class Link:
     """One replica's connection to one store."""
 
@@ -118,13 +125,18 @@ class Link:
             await self.call("hello", lambda: None)
         return self.run_id
 
-    async def call(self, what: str, operation: Callable[[], T]) -> T:
+    def call(self, what: str, operation: Callable[[], T]) -> Coroutine[Any, Any, T]:
         """The result. Raises StoreUnavailable: it may have been done, or be done yet."""
+        ask = self._until_answered if self.world.retries_scripts else self._call
+        return ask(what, operation)
+
+    async def _until_answered(self, what: str, operation: Callable[[], T]) -> T:
+        """What a mutant does where a reply is missing."""
         while True:
             try:
                 return await self._call(what, operation)
-            except StoreUnavailable:
-                if not self.world.retries_scripts or self.cut or not self.server.up:
+            except _NoReply:
+                if self.cut or not self.server.up:
                     raise
 
     async def _call(self, what: str, operation: Callable[[], T]) -> T:
@@ -144,6 +156,7 @@ class Link:
         elif fate < weather.straggler:
             there_s = self._timeout_s * (1 + dice.choice((1, 1, 8)) * dice.random())
             loop.call_later(there_s, self._deliver, what, operation, reply, self.run_id, 0.0)
+            self.world.arrives_by_s = max(self.world.arrives_by_s, loop.time() + there_s)
         else:
             back = None if fate - weather.straggler < weather.lost_reply else back_s
             loop.call_later(there_s, self._deliver, what, operation, reply, self.run_id, back)
@@ -184,7 +197,7 @@ class Link:
 
     def _refuse(self, what: str, reply: asyncio.Future[T]) -> None:
         if not reply.done():
-            reply.set_exception(StoreUnavailable(f"{self.server.name} did not answer {what}."))
+            reply.set_exception(_NoReply(f"{self.server.name} did not answer {what}."))
 
 
 def brief(result: Any) -> str:

@@ -48,7 +48,7 @@ owner: contextvars.ContextVar[Tasks | None] = contextvars.ContextVar("owner", de
 """To which replica the running code belongs."""
 
 UPKEEP = UpkeepSettings(
-    sweep_every_ms=3_000, epochs_every_ms=1_000, repair_every_ms=3_000, left_behind_ms=3_000, batch=5
+    sweep_every_ms=3_000, epochs_every_ms=1_500, repair_every_ms=3_000, left_behind_ms=3_000, batch=5
 )
 WRITER = WriterSettings(batch_max=8, queue_max=50, answer_ms=2_000, pause_ms=250)
 

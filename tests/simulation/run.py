@@ -19,7 +19,7 @@ from tests.simulation.evidence import collect, is_quiet
 from tests.simulation.faults import Adversary
 from tests.simulation.journal import Journal
 from tests.simulation.loop import SimulatedLoop, Stuck, by_owner
-from tests.simulation.network import World
+from tests.simulation.network import SOON_MS, START_MS, World
 from tests.simulation.replica import Replica, owner
 from tests.simulation.switches import Switches
 from tests.simulation.valkey import SimulatedValkey
@@ -27,11 +27,14 @@ from tests.simulation.valkey import SimulatedValkey
 SKEW_MS = 20_000
 """By how much a replica's own clock may be wrong: far more than a hold lives, and less than a run waits."""
 
-STRAGGLERS_S = 9
-"""By when what was sent before everything healed has arrived."""
-
 QUIET_S_MAX = 90
 """By when everything must have settled down after the last fault."""
+
+CALLS, FAULTS, WITHIN_S = range(4, 9), range(2, 6), (2.0, 6.0, 12.0)
+"""How much a seed does, which chooses of each: so, mutants are missed after the least time of a processor."""
+
+UPKEEP_S = 4
+"""In what time every replica does all that it does now and then."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +62,7 @@ def run(seed: int, mutant: Mutant | None = None, trace: Callable[[str], None] | 
     loop = SimulatedLoop(dice)
     loop.set_exception_handler(lambda _, context: _unhandled(world, context))
     loop.set_task_factory(cast(Any, by_owner(owner.get)))
-    world = World(dice=dice, loop=loop, trace=trace)
+    world = World(dice=dice, loop=loop, trace=trace, start_ms=START_MS + dice.randrange(2 * SOON_MS))
     simulation = _Simulation(world, mutant or Mutant())
     names = SimpleNamespace(randbits=dice.getrandbits)
     with mock.patch("quota_service.application.intents.secrets", names):
@@ -91,6 +94,7 @@ class _Simulation:
         self._remember_ms = dice.choice((5_000, 600_000))
         self.journal = Journal()
         self._auditor = Auditor(world, self.journal)
+        self._valkey.events_max = dice.choice((5, 12, 1_000, 1_000))
         self._valkey.watch = self._auditor.granted
 
     async def run(self) -> None:
@@ -100,7 +104,7 @@ class _Simulation:
         adversary = Adversary(
             self._world, replicas, self._valkey, self._database, self._configurations, self._start
         )
-        calls, faults, within_s = dice.randrange(8, 20), dice.randrange(6), dice.choice((5.0, 15.0, 30.0))
+        calls, faults, within_s = dice.choice(CALLS), dice.choice(FAULTS), dice.choice(WITHIN_S)
         work = asyncio.ensure_future(clients.run(calls, within_s))
         await adversary.run(faults, within_s)
         adversary.heal()
@@ -126,9 +130,9 @@ class _Simulation:
 
     async def _quiet(self) -> None:
         """Waits until nothing is left to be done, or for as long as that may take."""
-        await asyncio.sleep(STRAGGLERS_S)
         for _ in range(QUIET_S_MAX):
             await asyncio.sleep(1)
-            if is_quiet(self._valkey, self._database):
+            all_arrived = self._world.loop.time() > self._world.arrives_by_s
+            if all_arrived and is_quiet(self._valkey, self._database):
                 break
-        await asyncio.sleep(2)
+        await asyncio.sleep(UPKEEP_S)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from quota_service.application.ports import Page
 from quota_service.domain import commands, limit_changes
 from quota_service.domain.commands import Event
-from quota_service.domain.errors import StoreUnavailable
+from quota_service.domain.errors import BufferFull, StoreUnavailable
 from quota_service.domain.opening import Open, OpenAnswer
 from quota_service.domain.reservation import Hold
 from tests.simulation.keys import Keys
@@ -37,6 +37,7 @@ class SimulatedValkey(Server):
         self.keys = Keys()
         self.switches = switches
         self._world = world
+        self.events_max = 1_000  # in bytes in the product
         self._copies: list[Keys] = []
         self.watch: Callable[[Keys, Any, Any], None] = lambda keys, command, answer: None
 
@@ -49,6 +50,20 @@ class SimulatedValkey(Server):
             self.keys.book.reservations.clear()
             self.keys.book.records.clear()
         return script(self.keys, self._world.now_ms())
+
+    def is_full(self, keys: Keys, command: Any, now_ms: int) -> bool:
+        """Whether too many events wait for one more, which new money reaches sooner than what ends a hold."""
+        keys.begin(now_ms)  # whatever is due is retired, however much waits
+        percent = 70 if isinstance(command, commands.Authorize | commands.Extend) else 100
+        return not isinstance(command, Open) and len(keys.events) * 100 >= self.events_max * percent
+
+    def answer_when_full(self, keys: Keys, script: Callable[[Keys, int], T], now_ms: int) -> T:
+        """Repeats and refusals, which no event tells of. Raises BufferFull for what one would."""
+        trial = keys.copy()
+        answer = script(trial, now_ms)
+        if trial.appended != keys.appended:
+            raise BufferFull("Too many events wait for the ledger.")
+        return answer
 
     def keep_copy(self) -> None:
         """What a lagging replica has from now on, or a file that somebody keeps."""
@@ -163,8 +178,11 @@ class Holds:
 
     async def _decide(self, organization: str, command: Any, script: Callable[[Keys, int], T]) -> T:
         def watched(keys: Keys, now_ms: int) -> T:
+            server = self._runner.server
+            if server.is_full(keys, command, now_ms):
+                return server.answer_when_full(keys, script, now_ms)
             answer = script(keys, now_ms)
-            self._runner.server.watch(keys, command, answer)
+            server.watch(keys, command, answer)
             return answer
 
         return await self._runner.run(organization, _what(command), watched, patience_s=self._patience_s)
@@ -179,7 +197,9 @@ class Holds:
         raise AssertionError("nobody lists holds in a simulation")
 
     async def reallocate(self, command: limit_changes.Reallocate) -> limit_changes.ReallocateAnswer:
-        raise AssertionError("nobody reallocates in a simulation")
+        return await self._decide(
+            command.basis.organization, command, lambda keys, now: keys.reallocate(command, now)
+        )
 
     async def claim(self, organization: str, key: str, content_hash: str) -> bool:
         raise AssertionError("no change lasts in a simulation")
@@ -231,7 +251,7 @@ def _what(command: Any) -> str:
             return f"authorize {command.alternatives[0].hold.idempotency_key}"
         case commands.Commit() | commands.Release() | commands.Extend():
             return f"{type(command).__name__.lower()} {command.reservation[-4:]}"
-        case commands.Record() | limit_changes.Adjust():
+        case commands.Record() | limit_changes.Adjust() | limit_changes.Reallocate():
             return command.key
         case _:
             return type(command).__name__.lower()
