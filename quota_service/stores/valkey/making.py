@@ -20,7 +20,7 @@ from quota_service.stores.valkey.replying import checked
 LOWERED = "-"
 """The fence of keys that are being made anew: no epoch."""
 
-CLEAR_BATCH = 500
+CLEAR_BATCH = 200
 SET_BATCH = 100
 """Holds, or windows, of one transaction: Valkey is slower with more, and keeps others waiting."""
 
