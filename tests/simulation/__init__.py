@@ -7,4 +7,6 @@ ledger, whose transaction is the product's own `write_batch` over tables in memo
 SQL do besides is written there once more: a change of theirs is to be made there, too. `replica` wires the
 real application, `clients` use it, `faults` break it, `auditor` holds it to its guarantees.
 `python -m tests.simulation` replays a seed.
+
+A seed takes about 25 ms of a processor; each mutant is missed within 0.05–0.5 s of it on average (run.CALLS).
 """

@@ -184,7 +184,7 @@ class Clients:
 
     async def _ask(self, told: Told, ask: Ask) -> None:
         """Asks until there is an answer, or it has had enough. Now and then twice at a time."""
-        if self._dice.random() < 0.1:
+        if self._dice.random() < 0.18:
             await asyncio.gather(self._patiently(told, ask), self._patiently(told, ask))
         else:
             await self._patiently(told, ask)

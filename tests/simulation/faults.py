@@ -20,8 +20,8 @@ Fault = Callable[[], Coroutine[Any, Any, None]]
 
 WEATHERS = (
     CALM,
-    Weather(lost_request=0.01, lost_reply=0.01),
-    Weather(lost_request=0.01, lost_reply=0.03, straggler=0.01, delay_s_max=0.05),
+    Weather(lost_request=0.02, lost_reply=0.04),
+    Weather(lost_request=0.02, lost_reply=0.06, straggler=0.02, delay_s_max=0.05),
     Weather(lost_request=0.05, lost_reply=0.05, straggler=0.02, delay_s_max=0.2),
 )
 

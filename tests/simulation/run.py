@@ -30,7 +30,7 @@ SKEW_MS = 20_000
 QUIET_S_MAX = 90
 """By when everything must have settled down after the last fault."""
 
-CALLS, FAULTS, WITHIN_S = range(4, 9), range(2, 6), (2.0, 6.0, 12.0)
+CALLS, FAULTS, WITHIN_S = range(4, 9), range(1, 6), (2.0, 6.0, 12.0)
 """How much a seed does, which chooses of each: so, mutants are missed after the least time of a processor."""
 
 UPKEEP_S = 4
@@ -107,8 +107,8 @@ class _Simulation:
         calls, faults, within_s = dice.choice(CALLS), dice.choice(FAULTS), dice.choice(WITHIN_S)
         work = asyncio.ensure_future(clients.run(calls, within_s))
         await adversary.run(faults, within_s)
+        await work  # in the same weather
         adversary.heal()
-        await work
         await self._quiet()
         for replica in replicas:
             replica.crash()
