@@ -192,8 +192,8 @@ class Auditor:
                 self._found("G6", f"{place} leaks: {live}")
 
     def _ran_astray(self, place: Place, live: Counters, evidence: Evidence) -> bool:
-        """Known: a Record that is repeated while Valkey is away may run in both stores. Where Valkey counted it
-        in another window, of which the ledger has nothing, whoever makes the keys anew leaves it there.
+        """Known: a Record repeated while Valkey is away may run in both stores. Where Valkey counted it in
+        another window, of which the ledger has nothing, whoever makes the keys anew leaves it there.
         """
         repeated = {told.total for told in self._journal.records if told.sends > 1}
         return place not in evidence.balances and live.spent in repeated
