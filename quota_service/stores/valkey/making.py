@@ -14,7 +14,7 @@ from quota_service.domain.windows import OUTLIVE_MS, is_used
 from quota_service.stores.valkey import codec, scripts, terms
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.keys import Keys
-from quota_service.stores.valkey.pipeline import Command, Pipeline
+from quota_service.stores.valkey.pipeline import Command, Packed, Pipeline, pack
 from quota_service.stores.valkey.replying import checked
 
 LOWERED = "-"
@@ -44,6 +44,7 @@ class ValkeyMaking:
         self._epoch = epoch
         self._meta, self._live, _ = keys.common(organization)
         self._lowered = f"{LOWERED}{epoch}"
+        self._watch = pack((("WATCH", self._meta), ("HGET", self._meta, "fence")))
         self._fence: asyncio.Future[Any] | None = None  # as it was when it began to be watched
         self._places: dict[tuple[WindowRef, ...], bytes] = {}  # where holds count, packed
 
@@ -57,38 +58,49 @@ class ValkeyMaking:
         return found == 0
 
     async def put_holds(self, holds: Sequence[LiveHold], term_of: Callable[[WindowRef], Term | None]) -> bool:
-        for start in range(0, len(holds), SET_BATCH):
-            if not await self._set(self._hold_commands(holds[start : start + SET_BATCH], term_of)):
-                return False
-        return True
+        starts = range(0, len(holds), SET_BATCH)
+        return await self._set(
+            self._hold_commands(holds[start : start + SET_BATCH], term_of) for start in starts
+        )
 
     async def put_windows(self, windows: Iterable[Restored]) -> bool:
         waiting = iter(windows)
-        while some := list(islice(waiting, SET_BATCH)):
-            if not await self._set([command for window in some for command in self._window_commands(window)]):
-                return False
-        return True
+        batches = iter(lambda: list(islice(waiting, SET_BATCH)), [])
+        return await self._set(
+            [command for window in some for command in self._window_commands(window)] for some in batches
+        )
 
     async def raise_fence(self, version: int) -> bool:
         raised = f"{self._epoch} {self._seen.run_id}"
         return await replace_fence(self._connection, self._meta, self._lowered, raised, str(version))
 
-    async def _set(self, commands: Sequence[Command]) -> bool:
+    async def _set(self, batches: Iterable[Sequence[Command]]) -> bool:
+        """Each batch is made ready while the one before is carried out."""
+        under_way: asyncio.Future[bool] | None = None
+        try:
+            for commands in batches:
+                transaction = pack((("MULTI",), *commands, ("EXEC",)))
+                if under_way is not None and not await under_way:
+                    return False
+                under_way = asyncio.ensure_future(self._carried_out(transaction))
+                await asyncio.sleep(0)  # it is on its way
+            return under_way is None or await under_way
+        finally:
+            if under_way is not None:
+                under_way.cancel()
+
+    async def _carried_out(self, transaction: Packed) -> bool:
         """Whether the fence was still this making's own."""
         if self._fence is None:
-            self._fence = self._watch()
+            self._fence = self._own.send_packed(self._watch)
         while checked(await self._fence) == self._lowered.encode():
-            done = self._own.send_all((("MULTI",), *commands, ("EXEC",)))
-            self._fence = self._watch()  # for the next
+            done = self._own.send_packed(transaction)
+            self._fence = self._own.send_packed(self._watch)  # for the next
             if (replies := checked(await done)) is not None:
                 for reply in replies:
                     checked(reply)
                 return True
         return False
-
-    def _watch(self) -> asyncio.Future[Any]:
-        """Looks at the fence, and from then on watches it."""
-        return self._own.send_all((("WATCH", self._meta), ("HGET", self._meta, "fence")))
 
     def _hold_commands(
         self, holds: Sequence[LiveHold], term_of: Callable[[WindowRef], Term | None]

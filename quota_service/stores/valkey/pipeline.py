@@ -7,7 +7,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import repeat
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import hiredis
 
@@ -27,6 +27,17 @@ _Sent = tuple[asyncio.Future[Any], float, float]
 """An outstanding reply, when its command was sent, and until when it is waited for: seconds of the attention
 clock. A plain tuple, because every call makes one.
 """
+
+
+class Packed(NamedTuple):
+    """Commands made ready to be sent together."""
+
+    written: bytes
+    commands: int
+
+
+def pack(commands: Sequence[Command]) -> Packed:
+    return Packed(b"".join(map(_packed, commands)), len(commands))
 
 
 class Pipeline(asyncio.Protocol):
@@ -80,14 +91,20 @@ class Pipeline(asyncio.Protocol):
             self._first_until_s = until_s
         return reply
 
-    def send_all(self, commands: Sequence[Command]) -> asyncio.Future[Any]:
-        """Sends commands one behind the other. The last one's reply to come; the others' are dropped."""
-        reply = self.send(commands[-1])
-        last, sent = self._outgoing.pop(), self._pending.pop()
-        self._outgoing.extend(map(_packed, commands[:-1]))
-        self._pending.extend(repeat((self._nobody, sent[1], FOR_EVER), len(commands) - 1))
-        self._outgoing.append(last)
-        self._pending.append(sent)
+    def send_packed(self, packed: Packed) -> asyncio.Future[Any]:
+        """Sends commands at once, one behind the other. The last one's reply to come; the others' are
+        dropped. Raises as `send`.
+        """
+        if self.closed or self._transport is None:
+            raise StoreUnavailable("Valkey closed the connection.")
+        if not self._pending:
+            self._attention.start()
+        self._flush()
+        self._transport.write(packed.written)
+        reply: asyncio.Future[Any] = self._loop.create_future()
+        now_s = self._attention.now_s
+        self._pending.extend(repeat((self._nobody, now_s, FOR_EVER), packed.commands - 1))
+        self._pending.append((reply, now_s, FOR_EVER))
         return reply
 
     def oldest_wait_s(self) -> float:
