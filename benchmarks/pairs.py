@@ -29,6 +29,7 @@ class Phase:
     offered: int = 0
     seconds: float = 0.0
     server_cpu_s: float = 0.0
+    stolen_percent: float = 0.0
     memory_bytes: list[int] = field(default_factory=list)
     admitted_s: list[float] = field(default_factory=list)
     refused_s: list[float] = field(default_factory=list)

@@ -1,8 +1,8 @@
 """How long an organization's keys take to be made anew from the ledger: `python -m benchmarks.recovery`.
 
 Fills a ledger with windows and open holds, as many as are asked for, and has the keys established some times
-over: on an empty Valkey, or (`--stale`) on one that has gone back in time. The target is 2 s for 10,000 windows
-and 100,000 holds.
+over: on an empty Valkey, or (`--stale`) on one that has gone back in time. The target is 2 s for 10,000
+windows and 100,000 holds.
 """
 
 from __future__ import annotations

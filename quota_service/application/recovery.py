@@ -172,7 +172,7 @@ class Recovery:
             epoch = await turn.begin()
             async with self._keys.make(organization, seen, epoch) as making:
                 if not (
-                    await making.clear()
+                    await making.clear(every_window=turn.epoch.broken)
                     and await self._fill(making, turn, plans)
                     and await making.raise_fence(turn.version)
                 ):

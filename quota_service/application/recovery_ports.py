@@ -131,9 +131,10 @@ class Making(Protocol):
     the fence is another.
     """
 
-    async def clear(self) -> bool:
+    async def clear(self, *, every_window: bool) -> bool:
         """Fences the keys off for this making alone: whatever another has sent does nothing any more.
-        Forgets every live hold, and every window in which one counts.
+        Forgets every live hold, and every window in which one counts; or every window, which takes a look at
+        all that the store has.
         """
         ...
 

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, Protocol
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
-from grpc.aio import AbortError
 
 from quota_service.domain.errors import (
     DeadlineTooShort,
@@ -66,7 +65,7 @@ class CallSettings:
     in_flight_max: int = 1_000
     settling_max: int = 4_000
     streams_max: int = 1_000
-    behind_max: int = 32
+    behind_max: int = 5
     settling_behind_max: int = 512
     observer: Observer | None = None
 
@@ -98,7 +97,7 @@ class Call:
 
 
 Answer = Message | None
-"""What a call is answered with; `None`: it is a stream, and has written its messages itself."""
+"""What a call is answered with; `None`: with what its context was told, or with the messages of a stream."""
 
 Handler = Callable[[Call], Awaitable[Answer]]
 Layer = Callable[[Handler, CallSettings], Handler]
@@ -120,8 +119,6 @@ def guarded(handler: Handler, _: CallSettings) -> Handler:
     async def guard(call: Call) -> Answer:
         try:
             return await handler(call)
-        except AbortError:
-            raise  # an answer that has been given
         except grpc.aio.InternalError:
             raise  # an answer that could not be given: the caller has gone
         except asyncio.CancelledError:
@@ -130,10 +127,12 @@ def guarded(handler: Handler, _: CallSettings) -> Handler:
                 raise  # the caller has gone
             # Something that was waited for was cancelled: raised further, it would leave the caller waiting.
             log.exception("cancelled inside", method=call.method.name, request_id=call.request_id)
-            return await _abort(call, InternalFault())
+            _refuse(call, InternalFault())
+            return None
         except Exception:
             log.exception("unexpected", method=call.method.name, request_id=call.request_id)
-            return await _abort(call, InternalFault())
+            _refuse(call, InternalFault())
+            return None
 
     return guard
 
@@ -161,11 +160,8 @@ def observed(handler: Handler, settings: CallSettings) -> Handler:
         code = grpc.StatusCode.INTERNAL  # what the guard makes of everything else
         try:
             response = await handler(call)
-            code = grpc.StatusCode.OK
-            return response
-        except AbortError:
             code = _code(call.context)
-            raise
+            return response
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
             raise
@@ -182,7 +178,8 @@ def translated(handler: Handler, _: CallSettings) -> Handler:
         try:
             return await handler(call)
         except QuotaError as error:
-            return await _abort(call, error)
+            _refuse(call, error)
+            return None
 
     return translate
 
@@ -277,12 +274,17 @@ def decoded(method: Method, raw: bytes) -> Message:
     return request
 
 
-async def _abort(call: Call, error: QuotaError) -> Message:
-    """Ends the call with the error's status. Never returns."""
+def _refuse(call: Call, error: QuotaError) -> None:
+    """Has the call end with the error's status.
+
+    Not with gRPC's abort: its exception and the call hold each other, so that under a flood thousands of
+    calls wait to be found by the collector, and everybody for the collector.
+    """
     message, details = _OVERLOADED if isinstance(error, Overloaded) else _told(error)
-    metadata = ((STATUS_DETAILS, details), (REQUEST_ID, call.request_id))
-    await call.context.abort(answer_to(error).code, message, metadata)
-    raise AssertionError("abort returned")
+    context = call.context
+    context.set_code(answer_to(error).code)
+    context.set_details(message)
+    context.set_trailing_metadata(((STATUS_DETAILS, details), (REQUEST_ID, call.request_id)))
 
 
 def _told(error: QuotaError) -> tuple[str, bytes]:
@@ -295,7 +297,7 @@ _OVERLOADED = _told(Overloaded(OVERLOADED))
 
 
 def _code(context: Context) -> grpc.StatusCode:
-    """The status that was set on a call."""
+    """The status that was set on a call, if any was."""
     code = context.code()
     return next(
         (known for known in grpc.StatusCode if code in (known, known.value[0])), grpc.StatusCode.UNKNOWN

@@ -7,13 +7,15 @@ import asyncio
 EVERY_S = 0.005
 LATE_S = 0.002
 PATIENCE_S = 0.5
+CROWDED_PATIENCE_S = 0.1
 MEMORY_S = 1.0
 REFUSAL_S = 0.2
 
 
 class Pace:
     """Looks how late a timer runs. Behind: it has run late for half a second longer than on time, so that a
-    burst does not count, and stays so for as long as calls are refused for it.
+    burst does not count, and stays so for as long as calls are refused for it. Where many calls wait already,
+    a tenth of a second is enough.
     """
 
     def __init__(self) -> None:
@@ -32,6 +34,12 @@ class Pace:
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+
+    def crowded(self) -> None:
+        """Many calls are under way, and another one has come."""
+        if self._score_s >= CROWDED_PATIENCE_S and not self.behind:
+            self.behind = True
+            self.refused()
 
     def refused(self) -> None:
         """A call was refused for being behind. What keeps the loop from being late is then not the end of the

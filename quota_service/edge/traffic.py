@@ -22,6 +22,12 @@ T = TypeVar("T")
 Door = Callable[[Callable[[C], Awaitable[T]], C], Awaitable[T]]
 
 
+CROWD = 64
+"""So many calls of a kind that one more would wait for a tenth of a second where the event loop is the
+bottleneck.
+"""
+
+
 class Kind(Enum):
     """How much it matters that a call is served now."""
 
@@ -86,6 +92,8 @@ class Traffic:
         def admit() -> None:
             if self._closed:
                 raise ServerStopping("The server stops; nothing was done. Ask another one.")
+            if len(under_way) >= CROWD:
+                pace.crowded()
             if len(under_way) >= (bounds.behind if pace.behind else bounds.always):
                 pace.refused()
                 raise Overloaded(OVERLOADED)

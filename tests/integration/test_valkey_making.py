@@ -50,10 +50,10 @@ async def test_what_a_making_still_sends_when_another_has_taken_over_does_nothin
     runner: Runner, keys: ValkeyKeys
 ) -> None:
     async with keys.make("acme", await keys.fence("acme"), 7) as older:
-        assert await older.clear()
+        assert await older.clear(every_window=False)
         assert await older.put_windows(spent("u1"))
         async with keys.make("acme", await keys.fence("acme"), 8) as newer:
-            assert await newer.clear()
+            assert await newer.clear(every_window=False)
             assert not await older.put_windows(spent("u2"))
             assert not await older.raise_fence(1)
             assert not await is_set(runner, "u2")
@@ -68,7 +68,7 @@ async def test_what_a_change_of_the_organization_made_void_is_set_once_more(
 ) -> None:
     meta = runner.keys.common("acme")[0]
     async with keys.make("acme", await keys.fence("acme"), 7) as making:
-        assert await making.clear()
+        assert await making.clear(every_window=False)
         assert await making.put_windows(spent("u1"))
         await runner.connection.call("HSET", meta, "time", 5)  # after the fence was seen, before the next
         assert await making.put_windows(spent("u2"))
@@ -79,9 +79,24 @@ async def test_what_a_change_of_the_organization_made_void_is_set_once_more(
 async def test_all_windows_are_set_however_many_there_are(runner: Runner, keys: ValkeyKeys) -> None:
     values = [f"u{number}" for number in range(2 * SET_BATCH + 1)]
     async with keys.make("acme", await keys.fence("acme"), 7) as making:
-        assert await making.clear()
+        assert await making.clear(every_window=False)
         assert await making.put_windows(spent(*values))
     assert all([await is_set(runner, value) for value in values])
+
+
+async def test_windows_that_only_the_keys_have_are_forgotten_where_the_keys_are_known_to_be_wrong(
+    runner: Runner, keys: ValkeyKeys
+) -> None:
+    counted = runner.keys.values("acme", window())
+    for every_window in (False, True):
+        async with keys.make("acme", await keys.fence("acme"), 7) as making:
+            assert await making.clear(every_window=False)
+            assert await making.put_windows(spent("u1"))
+        await runner.connection.call("SADD", counted, "u1")
+        async with keys.make("acme", await keys.fence("acme"), 8) as making:
+            assert await making.clear(every_window=every_window)
+        assert await is_set(runner, "u1") is not every_window
+        assert await runner.connection.call("SISMEMBER", counted, "u1") is not every_window
 
 
 async def test_a_hold_whose_key_was_to_be_forgotten_is_kept(runner: Runner, keys: ValkeyKeys) -> None:
@@ -101,7 +116,7 @@ async def test_a_hold_whose_key_was_to_be_forgotten_is_kept(runner: Runner, keys
         encode_live(hold),
     )
     async with keys.make("acme", await keys.fence("acme"), 7) as making:
-        assert await making.clear()
+        assert await making.clear(every_window=False)
         assert await making.put_holds([live], lambda _: None)
     assert [await runner.connection.call("PTTL", key) for key in (own, again)] == [-1, -1]
     assert sorted(await runner.connection.call("HKEYS", own)) == [b"doc", b"live", b"windows"]
@@ -113,7 +128,7 @@ async def test_a_lost_connection_ends_the_making(
     seen = await keys.fence("acme")
     async with connection.apart() as own:
         making = ValkeyMaking(connection, own, runner.keys, "acme", seen, 7)
-        assert await making.clear()
+        assert await making.clear(every_window=False)
         assert await making.put_windows(spent("u1"))
         own.close()
         with pytest.raises(StoreUnavailable):

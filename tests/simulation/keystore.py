@@ -34,13 +34,14 @@ class Making:
         self._epoch = epoch
         self._lowered = f"{LOWERED}{epoch}"
 
-    async def clear(self) -> bool:
+    async def clear(self, *, every_window: bool) -> bool:
         server, seen, lowered = self._server, self._seen.text, self._lowered
         if not await self._link.call("claim", lambda: making.replace_fence(server.keys, seen, lowered)):
             return False
         keeps_ended = server.switches.keeps_ended
         return await self._link.call(
-            "clear", lambda: making.clear(server.keys, lowered, keeps_ended=keeps_ended)
+            "clear",
+            lambda: making.clear(server.keys, lowered, every_window=every_window, keeps_ended=keeps_ended),
         )
 
     async def put_holds(self, holds: Sequence[LiveHold], term_of: Callable[[WindowRef], Term | None]) -> bool:

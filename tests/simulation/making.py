@@ -25,7 +25,7 @@ def replace_fence(keys: Keys, expected: str, fence: str) -> bool:
     return True
 
 
-def clear(keys: Keys, lowered: str, *, keeps_ended: bool) -> bool:
+def clear(keys: Keys, lowered: str, *, every_window: bool, keeps_ended: bool) -> bool:
     """Forgets every hold, as the scripts take for unknown what had ended in an earlier epoch."""
     if keys.fence != lowered:
         return False
@@ -36,6 +36,8 @@ def clear(keys: Keys, lowered: str, *, keeps_ended: bool) -> bool:
         keys.forget_ms.pop(("hold", hold.reservation), None)
     keys.book.holds = ended if keeps_ended else {}
     keys.book.marks.clear()
+    if every_window:
+        keys.book.windows.clear()
     return True
 
 

@@ -18,8 +18,10 @@ from quota_service.domain.terms import Counters
 from quota_service.domain.windows import OUTLIVE_MS
 from quota_service.stores import hold_documents
 from quota_service.stores.valkey import codec, scripts
+from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import event_of_stream
 from quota_service.stores.valkey.holds import ValkeyHoldStore
+from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.runner import Runner
 
 EVENTS_MAX = 5_000
@@ -79,17 +81,10 @@ class ValkeyLooks:
         return frozenset(hold.reservation for hold in await self._peek(organization, keys))
 
     async def search(self, organization: str) -> AsyncIterator[Sequence[WindowRef]]:
-        start = self._keys.windows_start(organization)
-        pattern, cursor = re.sub(r"([*?\[\]\\])", r"\\\1", start) + "*", b"0"
-        while True:
-            cursor, found = await self._connection.call(
-                "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN, "TYPE", "string"
-            )
-            keys = [key.decode() for key in found]
+        start = len(self._keys.windows_start(organization))
+        async for keys in window_keys(self._connection, self._keys, organization):
             ends = await asyncio.gather(*(self._end_ms(key) for key in keys))
-            yield [_window(key[len(start) :], end) for key, end in zip(keys, ends, strict=True)]
-            if cursor == b"0":
-                return
+            yield [window_of(key[start:], end) for key, end in zip(keys, ends, strict=True)]
 
     async def forget(self, organization: str, windows: Sequence[WindowRef]) -> None:
         await self._connection.call("DEL", *self._window_keys(organization, windows))
@@ -127,9 +122,22 @@ class ValkeyLooks:
 @lru_cache(maxsize=8_192)
 def _windows(packed: bytes, start: int) -> tuple[WindowRef, ...]:
     """Where a hold counts: calls of a kind share it. `start`: how much of a key comes before the window."""
-    return tuple(_window(place[1][start:], place[0] or None) for place in _decode_places(packed))
+    return tuple(window_of(place[1][start:], place[0] or None) for place in _decode_places(packed))
 
 
-def _window(rest: str, end_ms: int | None) -> WindowRef:
+async def window_keys(connection: Connection, keys: Keys, organization: str) -> AsyncIterator[list[str]]:
+    """The keys of all windows that there are, some at a time. Looks at everything that the server has."""
+    pattern, cursor = re.sub(r"([*?\[\]\\])", r"\\\1", keys.windows_start(organization)) + "*", b"0"
+    while True:
+        cursor, found = await connection.call(
+            "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN, "TYPE", "string"
+        )
+        yield [key.decode() for key in found]
+        if cursor == b"0":
+            return
+
+
+def window_of(rest: str, end_ms: int | None) -> WindowRef:
+    """The window of a key; `rest` is what comes after that with which all windows' keys begin."""
     budget, start_ms, each_value = rest.split("/", 2)
     return WindowRef(budget, each_value, int(start_ms), end_ms)

@@ -14,6 +14,7 @@ from quota_service.domain.windows import OUTLIVE_MS, is_used
 from quota_service.stores.valkey import codec, scripts, terms
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.keys import Keys
+from quota_service.stores.valkey.looks import window_keys, window_of
 from quota_service.stores.valkey.pipeline import Command, Packed, Pipeline, pack
 from quota_service.stores.valkey.replying import checked
 
@@ -48,14 +49,14 @@ class ValkeyMaking:
         self._fence: asyncio.Future[Any] | None = None  # as it was when it began to be watched
         self._places: dict[tuple[WindowRef, ...], bytes] = {}  # where holds count, packed
 
-    async def clear(self) -> bool:
+    async def clear(self, *, every_window: bool) -> bool:
         if not await replace_fence(self._connection, self._meta, self._seen.text, self._lowered):
             return False
         arguments, found = (self._lowered, CLEAR_BATCH), 1
         while found > 0:
             reply: Any = await self._connection.run(scripts.CLEAR, (self._meta, self._live), arguments)
             found = reply
-        return found == 0
+        return found == 0 and (not every_window or await self._forget_windows())
 
     async def put_holds(self, holds: Sequence[LiveHold], term_of: Callable[[WindowRef], Term | None]) -> bool:
         starts = range(0, len(holds), SET_BATCH)
@@ -73,6 +74,16 @@ class ValkeyMaking:
     async def raise_fence(self, version: int) -> bool:
         raised = f"{self._epoch} {self._seen.run_id}"
         return await replace_fence(self._connection, self._meta, self._lowered, raised, str(version))
+
+    async def _forget_windows(self) -> bool:
+        start = len(self._keys.windows_start(self._organization))
+        async for found in window_keys(self._connection, self._keys, self._organization):
+            windows = [window_of(key[start:], None) for key in found]
+            values = [(self._keys.values(self._organization, each), each.each_value) for each in windows]
+            gone: list[Command] = [("SREM", *value) for value in values]
+            if found and not await self._set([(("DEL", *found), *gone)]):
+                return False
+        return True
 
     async def _set(self, batches: Iterable[Sequence[Command]]) -> bool:
         """Each batch is made ready while the one before is carried out."""
