@@ -42,7 +42,7 @@ class Settings:
     drain_ms: int = 0
     grace_ms: int = 10_000
     calls_max: int = 1_000
-    calls_behind_max: int = 5
+    calls_behind_max: int = 4
     left_behind_ms: int = 10_000
     patience_ms: int = 0
     buffer_bytes_max: int = 256 * 1024 * 1024

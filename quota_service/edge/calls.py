@@ -65,7 +65,7 @@ class CallSettings:
     in_flight_max: int = 1_000
     settling_max: int = 4_000
     streams_max: int = 1_000
-    behind_max: int = 5
+    behind_max: int = 4
     settling_behind_max: int = 512
     observer: Observer | None = None
 
