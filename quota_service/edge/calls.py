@@ -297,8 +297,9 @@ _OVERLOADED = _told(Overloaded(OVERLOADED))
 
 
 def _code(context: Context) -> grpc.StatusCode:
-    """The status that was set on a call, if any was."""
-    code = context.code()
+    """The status that was set on a call; OK where none was."""
+    told: Any = context.code()  # gRPC says it as a number, or not at all
+    code = told or 0
     return next(
         (known for known in grpc.StatusCode if code in (known, known.value[0])), grpc.StatusCode.UNKNOWN
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 from quota.v1 import quota_pb2, types_pb2
 from quota.v1.quota_pb2_grpc import QuotaServiceStub
 from quota_service.domain.errors import BudgetNotFound, ReservationEnded
-from quota_service.edge.calls import REQUEST_ID, CallSettings, guarded, identified, layers, translated
+from quota_service.edge.calls import REQUEST_ID, Call, CallSettings, guarded, identified, layers, translated
 from quota_service.edge.server import register
 from quota_service.edge.traffic import Kind, Traffic
 from tests.support.refusals import answer, fields, refusal
@@ -251,3 +252,17 @@ async def test_a_missing_resource_is_an_ordinary_answer() -> None:
             error = await refusal(stub.GetReservation(REQUEST))
     assert answer(error) == ("NOT_FOUND", "BUDGET_NOT_FOUND")
     assert logs == []
+
+
+async def test_calls_that_are_refused_leave_nothing_for_the_collector() -> None:
+    async with served(refuses) as (stub, _):
+        await refusal(stub.GetReservation(REQUEST))
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                await refusal(stub.GetReservation(REQUEST))
+            await asyncio.sleep(0.05)
+            assert sum(isinstance(left, Call) for left in gc.get_objects()) <= 2
+        finally:
+            gc.enable()
