@@ -24,7 +24,6 @@ from quota_service.domain.errors import (
     AmountTooLarge,
     IdempotencyConflict,
     ReservationEnded,
-    ReservationNotFound,
     StoreUnavailable,
 )
 from quota_service.domain.ledger import key_of_extend
@@ -60,11 +59,7 @@ class Extension:
         return await self._tracked.run(self._extend(request))
 
     async def _extend(self, request: ExtendRequest) -> ExtendResult:
-        hold = await self._memory.get(request.organization, request.reservation)
-        if hold.state is not State.HELD and await self._recovery.apply_pending(request.organization):
-            hold = await self._memory.get(request.organization, request.reservation)
-        if hold.state is not State.HELD:
-            raise ReservationEnded("The reservation has ended.")
+        hold = await self._live(request)
         if await self._was_extended(request):
             # It may have been since the hold was looked up.
             return ExtendResult(hold=await self._memory.get(request.organization, request.reservation))
@@ -86,9 +81,22 @@ class Extension:
                         return denied
                     # Another extension came in between, and by now there would be room.
                     hold = await self._memory.get(request.organization, request.reservation)
+                case commands.Unknown():
+                    # Only the ledger knows it: what happened while Valkey was away comes there afterwards.
+                    await self._recovery.apply_pending(request.organization)
+                    hold = await self._live(request)
                 case _:
                     raise _error(answer)
         raise StoreUnavailable("The configuration changes faster than a decision can be made.")
+
+    async def _live(self, request: ExtendRequest) -> Hold:
+        """Raises ReservationNotFound, ReservationEnded."""
+        hold = await self._memory.get(request.organization, request.reservation)
+        if hold.state is not State.HELD and await self._recovery.apply_pending(request.organization):
+            hold = await self._memory.get(request.organization, request.reservation)
+        if hold.state is not State.HELD:
+            raise ReservationEnded("The reservation has ended.")
+        return hold
 
     async def _was_extended(self, request: ExtendRequest) -> bool:
         """Whether the ledger has this extension, which Valkey may have lost. Raises IdempotencyConflict."""
@@ -123,15 +131,13 @@ class Extension:
 
 
 def _error(
-    answer: commands.Conflict | commands.Ended | commands.Unknown | commands.TooLarge,
-) -> IdempotencyConflict | ReservationEnded | ReservationNotFound | AmountTooLarge:
+    answer: commands.Conflict | commands.Ended | commands.TooLarge,
+) -> IdempotencyConflict | ReservationEnded | AmountTooLarge:
     match answer:
         case commands.Conflict():
             return IdempotencyConflict("The request_id is in use for another extension.")
         case commands.Ended():
             return ReservationEnded("The reservation has ended.")
-        case commands.Unknown():
-            return ReservationNotFound("No store knows the reservation.")
         case commands.TooLarge():
             return AmountTooLarge(
                 "The whole would cost more than one request may.", field="additional_output_tokens"

@@ -12,6 +12,9 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from quota.v1 import directory_pb2, quota_pb2, types_pb2
+from quota_service.domain.errors import StoreUnavailable
+from quota_service.domain.reservation import Hold
+from quota_service.stores.valkey.holds import ValkeyHoldStore
 from tests.support.calls import cost, record_request, subject
 from tests.support.proxy import Mode, Proxy
 from tests.support.service import ACME, Client, authorize_request, commit_request, running_service
@@ -197,6 +200,33 @@ async def test_a_degraded_reservation_is_committed_when_valkey_is_back(
     assert (done.charged.cost_micros, done.late, done.durability) == (7_500, False, LEDGER)
     assert done.reservation.degraded
     await stands(other, 7_500, 7_500)
+
+
+async def test_a_degraded_reservation_is_extended_though_valkey_comes_back_only_meanwhile(
+    cut_off: Client, other: Client, valkey: tuple[Proxy, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cut_off.found_acme(
+        outage_policy=directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED, degraded_cost_cap_micros=1_000_000
+    )
+    await cut_off.budget("team", limits=cost(1_000_000))
+    await authorized(cut_off, "before")
+    await valkey[0].switch(Mode.REFUSE)
+    granted = await cut_off.quota.Authorize(authorize_request("k1"))
+    assert granted.reservation.degraded
+    get, looks = ValkeyHoldStore.get, iter([StoreUnavailable("Valkey is away.")])
+
+    async def away_at_first(store: ValkeyHoldStore, organization: str, name: str) -> Hold | None:
+        for away in looks:
+            raise away
+        return await get(store, organization, name)
+
+    monkeypatch.setattr(ValkeyHoldStore, "get", away_at_first)
+    more = quota_pb2.ExtendRequest(
+        name=granted.reservation.name, additional_output_tokens=10, request_id="more"
+    )
+    extended = await other.quota.Extend(more)
+    assert extended.decision == ALLOW
+    assert extended.reservation.granted_output_tokens == granted.granted_output_tokens + 10
 
 
 @pytest.mark.parametrize("mode", OUTAGES)
