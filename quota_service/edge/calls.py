@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
+from grpc.aio import AbortError
 
 from quota_service.domain.errors import (
     DeadlineTooShort,
@@ -127,11 +128,11 @@ def guarded(handler: Handler, _: CallSettings) -> Handler:
                 raise  # the caller has gone
             # Something that was waited for was cancelled: raised further, it would leave the caller waiting.
             log.exception("cancelled inside", method=call.method.name, request_id=call.request_id)
-            _refuse(call, InternalFault())
+            await _refuse(call, InternalFault())
             return None
         except Exception:
             log.exception("unexpected", method=call.method.name, request_id=call.request_id)
-            _refuse(call, InternalFault())
+            await _refuse(call, InternalFault())
             return None
 
     return guard
@@ -178,7 +179,7 @@ def translated(handler: Handler, _: CallSettings) -> Handler:
         try:
             return await handler(call)
         except QuotaError as error:
-            _refuse(call, error)
+            await _refuse(call, error)
             return None
 
     return translate
@@ -274,17 +275,24 @@ def decoded(method: Method, raw: bytes) -> Message:
     return request
 
 
-def _refuse(call: Call, error: QuotaError) -> None:
-    """Has the call end with the error's status.
-
-    Not with gRPC's abort: its exception and the call hold each other, so that under a flood thousands of
-    calls wait to be found by the collector, and everybody for the collector.
+async def _refuse(call: Call, error: QuotaError) -> None:
+    """Ends the call with the error's status, alone: gRPC's clients try no call again by themselves that has
+    been answered with anything else. After an overload they are not to, and to end calls so is dear.
     """
-    message, details = _OVERLOADED if isinstance(error, Overloaded) else _told(error)
-    context = call.context
-    context.set_code(answer_to(error).code)
-    context.set_details(message)
-    context.set_trailing_metadata(((STATUS_DETAILS, details), (REQUEST_ID, call.request_id)))
+    is_flood = isinstance(error, Overloaded)
+    message, details = _OVERLOADED if is_flood else _told(error)
+    metadata = ((STATUS_DETAILS, details), (REQUEST_ID, call.request_id))
+    if is_flood:
+        call.context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
+        call.context.set_details(message)
+        call.context.set_trailing_metadata(metadata)
+        return
+    try:
+        await call.context.abort(answer_to(error).code, message, metadata)
+    except AbortError as ended:
+        # gRPC keeps it with the call, and raises it again. With what it refers to it would keep the call in
+        # turn: under a flood thousands would wait for the collector, and everybody for the collector.
+        ended.__traceback__ = ended.__context__ = None
 
 
 def _told(error: QuotaError) -> tuple[str, bytes]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from structlog.testing import capture_logs
 
 from quota.v1 import quota_pb2, types_pb2
 from quota.v1.quota_pb2_grpc import QuotaServiceStub
-from quota_service.domain.errors import BudgetNotFound, ReservationEnded
+from quota_service.domain.errors import BudgetNotFound, ReservationEnded, StoreUnavailable
 from quota_service.edge.calls import REQUEST_ID, Call, CallSettings, guarded, identified, layers, translated
 from quota_service.edge.server import register
 from quota_service.edge.traffic import Kind, Traffic
@@ -66,13 +67,13 @@ async def never_ends() -> quota_pb2.Reservation:
 
 @asynccontextmanager
 async def served(
-    behaviour: Behaviour, settings: CallSettings | None = None
+    behaviour: Behaviour, settings: CallSettings | None = None, options: Sequence[tuple[str, str]] = ()
 ) -> AsyncIterator[tuple[QuotaServiceAsyncStub, grpc.aio.Channel]]:
     server = grpc.aio.server()
     register(server, SERVICE, Servicer(behaviour), settings or CallSettings())
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         yield QuotaServiceStub(channel), channel
     await server.stop(None)
 
@@ -266,3 +267,27 @@ async def test_calls_that_are_refused_leave_nothing_for_the_collector() -> None:
             assert sum(isinstance(left, Call) for left in gc.get_objects()) <= 2
         finally:
             gc.enable()
+
+
+async def test_a_client_that_retries_by_itself_does_so_where_a_call_was_refused() -> None:
+    """It would not if the server had said anything but the status."""
+    answers = iter([StoreUnavailable("Not now."), StoreUnavailable("Not yet.")])
+
+    async def third_time() -> quota_pb2.Reservation:
+        for away in answers:
+            raise away
+        return await answered()
+
+    policy = {
+        "name": [{}],
+        "retryPolicy": {
+            "maxAttempts": 3,
+            "initialBackoff": "0.01s",
+            "maxBackoff": "0.01s",
+            "backoffMultiplier": 1,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        },
+    }
+    options = [("grpc.service_config", json.dumps({"methodConfig": [policy]}))]
+    async with served(third_time, options=options) as (stub, _):
+        assert (await stub.GetReservation(REQUEST)).name == NAME
