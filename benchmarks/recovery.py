@@ -23,13 +23,15 @@ from quota_service.application.configurations import Configurations
 from quota_service.application.delivery import Delivery
 from quota_service.application.health import Health
 from quota_service.application.recovery import Recovery
-from quota_service.domain.amounts import Amounts
+from quota_service.domain.amounts import Amounts, Limits
+from quota_service.domain.budget import Budget
 from quota_service.domain.errors import QuotaError
 from quota_service.domain.reservation import Hold, WindowRef
-from quota_service.domain.subject import Subject
+from quota_service.domain.scope import Each, Scope
+from quota_service.domain.subject import Dimension, Subject
 from quota_service.embedded import EmbeddedStores
-from quota_service.stores.hold_documents import encode_stored
-from quota_service.stores.postgres import migrate
+from quota_service.stores.hold_documents import encode_kept
+from quota_service.stores.postgres import documents, migrate
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from quota_service.stores.postgres.dead_letters import PostgresDeadLetters
 from quota_service.stores.postgres.ledger import PostgresLedger
@@ -44,6 +46,7 @@ from quota_service.telemetry import StoreLog
 
 TARGET_S = 2.0
 HOUR_MS = 3_600_000
+BUDGETS = 10
 
 _BALANCES = """
 INSERT INTO window_balances (organization, budget, each_value, window_start, window_end,
@@ -53,8 +56,9 @@ FROM generate_series(1, $1::int) AS n
 """
 
 _HOLDS = """
-INSERT INTO open_holds SELECT o, r, h, p, to_timestamp(e / 1000.0)
-FROM unnest($1::text[], $2::text[], $3::json[], $4::bigint[], $5::bigint[]) AS t (o, r, h, p, e)
+INSERT INTO open_holds (organization, reservation, kept, progress, expire_time)
+SELECT 'acme', r, k, 1, to_timestamp(e / 1000.0)
+FROM unnest($1::text[], $2::bytea[], $3::bigint[]) AS t (r, k, e)
 """
 
 
@@ -67,7 +71,7 @@ class NoWatch:
 def hold(number: int, windows: int, start_ms: int) -> Hold:
     """One live hold in four windows."""
     refs = tuple(
-        WindowRef(f"budget-{user % 10}", f"user-{user}", start_ms, start_ms + 1_000 * HOUR_MS)
+        WindowRef(f"budget-{user % BUDGETS}", f"user-{user}", start_ms, start_ms + 1_000 * HOUR_MS)
         for user in ((number * 4 + position) % windows + 1 for position in range(4))
     )
     return Hold(
@@ -89,16 +93,30 @@ def hold(number: int, windows: int, start_ms: int) -> Hold:
     )
 
 
+def budget(number: int) -> Budget:
+    """One that counts every user, or, one in five, every value of a tag."""
+    each = Each(dimension=Dimension.USER)
+    if number % 5 == 0:
+        each = Each(dimension=Dimension.TAG, tag="feature", max_values=100_000)
+    return Budget(id=f"budget-{number}", scope=Scope(each=each), limits=Limits(cost_micros=10_000_000))
+
+
 async def fill(pool: asyncpg.Pool, windows: int, holds: int, start_ms: int) -> None:
     """The ledger as it would be, without its entries."""
     await pool.execute(
         "INSERT INTO organizations (id, document, version, settings_version, first_version)"
         " VALUES ('acme', '{\"id\": \"acme\"}', 1, 1, 1)"
     )
+    budgets = [(each.id, documents.encode(each)) for each in map(budget, range(BUDGETS))]
+    await pool.executemany(
+        "INSERT INTO resources (organization, kind, id, document, version)"
+        " VALUES ('acme', 'budget', $1, $2, 1)",
+        budgets,
+    )
     end_ms = start_ms + 1_000 * HOUR_MS
     await pool.execute(_BALANCES, windows, start_ms / 1000, end_ms / 1000, timeout=60)
     made = (hold(number, windows, start_ms) for number in range(holds))
-    rows = [("acme", each.reservation, encode_stored(each), 1, each.expire_ms) for each in made]
+    rows = [(each.reservation, encode_kept(each), each.expire_ms) for each in made]
     for start in range(0, len(rows), 5_000):
         await pool.execute(
             _HOLDS,

@@ -16,11 +16,11 @@ from contextlib import aclosing
 from quota_service.application.configurations import Configurations
 from quota_service.application.delivery import Delivery
 from quota_service.application.health import Health
-from quota_service.application.plans import Plans
 from quota_service.application.recovery_ports import Epoch, EpochStore, KeyStore, Making, Pending, Turn
 from quota_service.application.restoring import Restoration
 from quota_service.application.writing import Observer, Watch
 from quota_service.domain.amounts import NOTHING
+from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import OrganizationNotFound, StoreUnavailable
 from quota_service.domain.windows import OUTLIVE_MS
 
@@ -168,12 +168,12 @@ class Recovery:
                 return turn.epoch.number
             if seen.epoch or seen.run_id != run_id or await self._keys.waiting(organization, 1):
                 return 0
-            plans = await self._plans(organization, turn.version)
+            configuration = await self._configuration(organization, turn.version)
             epoch = await turn.begin()
             async with self._keys.make(organization, seen, epoch) as making:
                 if not (
                     await making.clear(every_window=turn.epoch.broken)
-                    and await self._fill(making, turn, plans)
+                    and await self._fill(making, turn, configuration)
                     and await making.raise_fence(turn.version)
                 ):
                     return 0
@@ -182,29 +182,19 @@ class Recovery:
             self._observer.recovered(organization, epoch)
         return epoch
 
-    async def _plans(self, organization: str, version: int) -> Plans | None:
+    async def _configuration(self, organization: str, version: int) -> Configuration | None:
         try:
-            return await self._configurations.at_least(organization, version)
+            return (await self._configurations.at_least(organization, version)).configuration
         except OrganizationNotFound:
             return None
 
-    async def _fill(self, making: Making, turn: Turn, plans: Plans | None) -> bool:
+    async def _fill(self, making: Making, turn: Turn, configuration: Configuration | None) -> bool:
         """Sets every live hold and window."""
         now_ms = self._keys.now_ms()
-        restoration = Restoration(plans, now_ms, await turn.windows(now_ms - OUTLIVE_MS))
-        sent: asyncio.Future[bool] | None = None
-        try:
-            async with aclosing(turn.holds()) as parts:
-                async for holds in parts:
-                    restoration.add(holds)
-                    if sent is not None and not await sent:  # one part is on its way while the next is read
-                        return False
-                    put = making.put_holds(holds, restoration.term_of)
-                    sent = asyncio.ensure_future(put)
-            if sent is not None and not await sent:
+        restoration = Restoration(configuration, now_ms, await turn.windows(now_ms - OUTLIVE_MS))
+        async with aclosing(turn.holds()) as holds:
+            counted = restoration.counting(holds, turn.windows_of)
+            if not await making.put_holds(counted, restoration.places_of):
                 return False
-        finally:
-            if sent is not None:
-                sent.cancel()
         rolled_over = await turn.known(restoration.rollover_keys())
         return await making.put_windows(restoration.windows(rolled_over))

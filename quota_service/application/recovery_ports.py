@@ -5,7 +5,7 @@ Any of them raises StoreUnavailable when its store does not answer in time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ from quota_service.domain.amounts import Amounts
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import WindowRef
-from quota_service.domain.terms import Counters, Term
+from quota_service.domain.terms import Counters, Keeping
 
 
 class Epoch(NamedTuple):
@@ -57,11 +57,11 @@ class Fence(NamedTuple):
 class LiveHold(NamedTuple):
     """A reservation that the ledger sees open: in which windows it holds how much.
 
-    There may be very many, so the rest goes from store to store unread: `document`, what never changes, and
-    `live`, what does.
+    There may be very many, so what can goes from store to store unread: `document`, what never changes of it,
+    and `live`, what does. `windows` are as the ledger keeps them, alike wherever they are the same.
     """
 
-    windows: tuple[WindowRef, ...]
+    windows: bytes
     holds: Amounts
     reservation: str
     idempotency_key: str
@@ -72,11 +72,15 @@ class LiveHold(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """A window to set. `term`: what its budget says of it by now; `None`: the budget is gone."""
+    """A window to set, and how it is kept by now; `None`: its budget is gone."""
 
     window: WindowRef
     counters: Counters
-    term: Term | None
+    keeping: Keeping | None
+
+
+PlacesOf = Callable[[LiveHold], Sequence[tuple[WindowRef, Keeping | None]]]
+"""The windows of a hold, and how each is kept by now; `None`: its budget is gone."""
 
 
 class Turn(Protocol):
@@ -100,6 +104,8 @@ class Turn(Protocol):
     def holds(self) -> AsyncGenerator[Sequence[LiveHold]]:
         """The reservations that the ledger sees open, in parts; to be closed."""
         ...
+
+    def windows_of(self, hold: LiveHold) -> tuple[WindowRef, ...]: ...
 
 
 class EpochStore(Protocol):
@@ -138,8 +144,8 @@ class Making(Protocol):
         """
         ...
 
-    async def put_holds(self, holds: Sequence[LiveHold], term_of: Callable[[WindowRef], Term | None]) -> bool:
-        """Sets live holds, whose windows have these terms. Moves no amounts."""
+    async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]], places_of: PlacesOf) -> bool:
+        """Sets live holds, each part at once. Moves no amounts."""
         ...
 
     async def put_windows(self, windows: Iterable[Restored]) -> bool: ...

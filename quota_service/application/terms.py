@@ -11,7 +11,7 @@ from quota_service.domain.reservation import WindowRef
 from quota_service.domain.schedule import pause_of, window_of
 from quota_service.domain.scope import Facts
 from quota_service.domain.subject import Subject
-from quota_service.domain.terms import Term
+from quota_service.domain.terms import Keeping, Term
 
 
 class Bounds:
@@ -51,16 +51,14 @@ def term_of(
     limits, until_ms = limits_at(budget, window.each_value, now_ms)
     if bounds is not None:
         bounds.within(0, until_ms)
+    return Term(window, limits, ceiling_percent(budget, model), budget.mode, *keeping_of(budget, window))
+
+
+def keeping_of(budget: Budget, window: WindowRef) -> Keeping:
+    """How the budget's window is kept."""
     each = budget.scope.each
-    return Term(
-        window=window,
-        limits=limits,
-        percent=ceiling_percent(budget, model),
-        mode=budget.mode,
-        max_values=each.max_values if each is not None else 0,
-        opening=_opening(budget, window),
-        keep_ms=_keep_ms(budget, window),
-    )
+    max_values = each.max_values if each is not None else 0
+    return Keeping(max_values, _opening(budget, window), _keep_ms(budget, window))
 
 
 def _opening(budget: Budget, window: WindowRef) -> int:

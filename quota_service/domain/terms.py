@@ -35,15 +35,26 @@ class Counters(NamedTuple):
         return self.added.plus(self.moved)
 
 
+class Keeping(NamedTuple):
+    """How a budget's window is kept, whoever asks.
+
+    `max_values` bounds how many values of a tag may have a counter in it; 0 is unbounded. `opening`: it must
+    be opened under this number before anything counts in it, because it begins with something (a rollover,
+    what was spent before the budget was made); 0: it begins with nothing. `keep_ms`: how much longer than
+    others it is kept after its end.
+    """
+
+    max_values: int = 0
+    opening: int = 0
+    keep_ms: int = 0
+
+
 class Term(NamedTuple):
     """One matching budget as the caller understands it: its window, the limits that the window begins with,
     and the percentage of them at which this model is stopped.
 
-    Only HARD blocks; SOFT and MONITOR count what HARD would have blocked at the ceilings. `max_values` bounds
-    how many values of a tag may have a counter in this window; 0 is unbounded. `opening`: the window must be
-    opened under this number before anything counts in it, because it begins with something (a rollover, what
-    was spent before the budget was made); 0: it begins with nothing. `keep_ms`: how much longer than others
-    it is kept after its end.
+    Only HARD blocks; SOFT and MONITOR count what HARD would have blocked at the ceilings. The rest is
+    `Keeping`.
     """
 
     window: WindowRef
@@ -53,6 +64,10 @@ class Term(NamedTuple):
     max_values: int = 0
     opening: int = 0
     keep_ms: int = 0
+
+    @property
+    def keeping(self) -> Keeping:
+        return Keeping(self.max_values, self.opening, self.keep_ms)
 
     def limits_with(self, counters: Counters) -> Limits:
         """The window's limits: the budget's, and what the window itself has been given or has lost."""

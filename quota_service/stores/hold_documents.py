@@ -1,18 +1,18 @@
 """How the stores write a hold: in Valkey, in its events, and among the ledger's open holds.
 
-In two parts: the document, which never changes and which only this reads, and what moves with each step.
-Valkey has the first as JSON and the second as MessagePack, which scripts change. The ledger has both as JSON,
-so that what one store has is passed on to the other without being read.
+In two parts: the document, which never changes and which only this reads, and what moves with each step. The
+first is JSON, the second MessagePack, which scripts change. Both stores have both alike, so that what the
+ledger has is passed on to Valkey without being read.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
+from quota_service.application.recovery_ports import LiveHold
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.pricing import Rate
 from quota_service.domain.reservation import Hold, Settlement, State, WindowRef
@@ -66,25 +66,21 @@ class Live(msgspec.Struct, frozen=True, array_like=True):
     settlement: Settlement | bool
 
 
-class _Stored(msgspec.Struct, frozen=True):
-    """One of the ledger's open holds."""
+class _Former(msgspec.Struct, frozen=True):
+    """Both parts in JSON; before that, there was but one."""
 
-    document: msgspec.Raw
+    document: Document
     live: Live
 
 
-class Passed(NamedTuple):
-    """An open hold of the ledger as Valkey keeps it; `document` unread."""
+decode_windows = msgspec.msgpack.Decoder(tuple[WindowRef, ...]).decode
+decode_kept = msgspec.msgpack.Decoder(LiveHold).decode
 
-    document: bytes
-    live: Live
-
-
-pack_live = msgspec.msgpack.Encoder().encode
 _encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
 _decode_document = msgspec.json.Decoder(Document).decode
 _decode_live = msgspec.msgpack.Decoder(Live).decode
-_decode_stored = msgspec.json.Decoder(_Stored).decode
+_decode_former = msgspec.json.Decoder(_Former).decode
 _decode_whole = msgspec.json.Decoder(Hold).decode
 
 
@@ -128,55 +124,60 @@ def encode_document(hold: Hold) -> bytes:
     )
 
 
-def live_of(hold: Hold) -> Live:
-    """What moves."""
-    return Live(
-        hold.state,
-        hold.create_ms,
-        hold.expire_ms,
-        hold.end_ms,
-        hold.granted_output_tokens,
-        hold.held,
-        hold.charged,
-        hold.charged_pico,
-        hold.parts,
-        hold.late_parts,
-        hold.settle_hash,
-        hold.settlement if hold.settlement is not None else False,
-    )
-
-
 def encode_live(hold: Hold) -> bytes:
     """What moves, as MessagePack."""
-    return pack_live(live_of(hold))
+    return _pack(
+        Live(
+            hold.state,
+            hold.create_ms,
+            hold.expire_ms,
+            hold.end_ms,
+            hold.granted_output_tokens,
+            hold.held,
+            hold.charged,
+            hold.charged_pico,
+            hold.parts,
+            hold.late_parts,
+            hold.settle_hash,
+            hold.settlement if hold.settlement is not None else False,
+        )
+    )
 
 
 def decode_live(live: bytes) -> Live:
     return _decode_live(live)
 
 
-def encode_stored(hold: Hold) -> str:
-    """A hold as the ledger keeps it while it is open: `{"document": {...}, "live": [...]}`."""
-    return _encode(_Stored(msgspec.Raw(encode_document(hold)), live_of(hold))).decode()
+def kept(hold: Hold) -> LiveHold:
+    """A live hold as keys are made anew from it."""
+    return LiveHold(
+        _pack(hold.windows),
+        hold.remaining,
+        hold.reservation,
+        hold.idempotency_key,
+        hold.content_hash,
+        hold.expire_ms,
+        encode_document(hold),
+        encode_live(hold),
+    )
 
 
-def decode_stored(stored: str) -> Hold:
-    passed = pass_on(stored)
-    return _hold(_decode_document(passed.document), passed.live)
+def encode_kept(hold: Hold) -> bytes:
+    """A hold as the ledger keeps it while it is open."""
+    return _pack(kept(hold))
 
 
-def pass_on(stored: str) -> Passed:
-    """What Valkey is to have of a hold that the ledger keeps."""
+def decode_former(stored: str) -> Hold:
+    """A hold as former versions kept it in the ledger."""
     try:
-        found = _decode_stored(stored)
-    except msgspec.ValidationError:  # written before there were two parts
-        whole = _decode_whole(stored)
-        return Passed(encode_document(whole), live_of(whole))
-    return Passed(bytes(found.document), found.live)
+        found = _decode_former(stored)
+    except msgspec.ValidationError:
+        return _decode_whole(stored)
+    return _hold(found.document, found.live)
 
 
 def decode_hold(doc: bytes, live: bytes) -> Hold:
-    """A hold as Valkey keeps it."""
+    """A hold from its two parts."""
     return _hold(_decode_document(doc), _decode_live(live))
 
 

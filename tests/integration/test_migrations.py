@@ -129,7 +129,8 @@ async def test_new_partitions_are_append_only_and_indexed(pool: asyncpg.Pool) ->
 FILL = """
 INSERT INTO ledger_keys (organization, key, content_hash, entry_id, create_time)
 SELECT 'o' || n % 20, n || '/hold', '', n, now() FROM generate_series(1, 5000) n;
-INSERT INTO open_holds SELECT 'o' || n % 20, n::text, '{}', 0, now() FROM generate_series(1, 5000) n;
+INSERT INTO open_holds (organization, reservation, kept, progress, expire_time)
+SELECT 'o' || n % 20, n::text, '', 0, now() FROM generate_series(1, 5000) n;
 INSERT INTO organizations SELECT 'o' || n, '{}', 1, 1, 1 FROM generate_series(0, 19) n;
 INSERT INTO resources SELECT 'o' || n % 20, 'api_key', n::text, '{}', n FROM generate_series(1, 2500) n;
 INSERT INTO resources SELECT 'o' || n % 20, 'user', n::text, '{}', n FROM generate_series(2501, 5000) n;

@@ -45,7 +45,8 @@ async def test_an_end_waits_for_a_hold_that_is_not_committed_yet(
         await transaction.start()
         await connection.execute(
             "INSERT INTO ledger_keys VALUES ('acme', 'r1/hold', 'hash-r1', 0, now());"
-            "INSERT INTO open_holds VALUES ('acme', 'r1', '{}', 0, now())"
+            "INSERT INTO open_holds (organization, reservation, kept, progress, expire_time)"
+            " VALUES ('acme', 'r1', '', 0, now())"
         )
         writing = asyncio.ensure_future(ledger.write([end]))
         await asyncio.sleep(0.1)

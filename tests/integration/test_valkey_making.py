@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,11 +10,14 @@ import pytest
 from quota_service.application.recovery_ports import LiveHold, Restored
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.errors import StoreUnavailable
-from quota_service.domain.terms import Counters
-from quota_service.stores.hold_documents import encode_document, encode_live
+from quota_service.domain.reservation import WindowRef
+from quota_service.domain.terms import Counters, Keeping
+from quota_service.stores.hold_documents import decode_windows, kept
 from quota_service.stores.valkey.connection import Connection
+from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
-from quota_service.stores.valkey.making import SET_BATCH, ValkeyMaking
+from quota_service.stores.valkey.looks import ValkeyLooks
+from quota_service.stores.valkey.making import KEYS_PASSED_BY, SET_BATCH, ValkeyMaking
 from quota_service.stores.valkey.recovery import ValkeyKeys
 from quota_service.stores.valkey.runner import Runner
 from tests.support.commands import draft, window
@@ -84,6 +87,44 @@ async def test_all_windows_are_set_however_many_there_are(runner: Runner, keys: 
     assert all([await is_set(runner, value) for value in values])
 
 
+def live(id_: str, *, each_value: str = "u1") -> LiveHold:
+    windows_ = (window(each_value=each_value),)
+    return kept(replace(draft("acme", id_, output_tokens=5), windows=windows_, expire_ms=2**41))
+
+
+async def in_parts(*holds: LiveHold) -> AsyncIterator[Sequence[LiveHold]]:
+    for hold in holds:
+        yield [hold]
+
+
+def places_of(hold: LiveHold) -> Sequence[tuple[WindowRef, Keeping | None]]:
+    return [(each, None) for each in decode_windows(hold.windows)]
+
+
+@pytest.mark.parametrize("strangers", [0, 2 * KEYS_PASSED_BY])
+async def test_the_windows_of_live_holds_are_forgotten_with_them_whatever_else_the_server_has(
+    runner: Runner, keys: ValkeyKeys, strangers: int
+) -> None:
+    call = runner.connection.call
+    own, counted, index = (
+        runner.keys.hold("acme", "r1"),
+        runner.keys.values("acme", window()),
+        runner.keys.holds("acme"),
+    )
+    for number in range(strangers):
+        await call("SET", f"{index}/{number}/strange", "")
+    async with keys.make("acme", await keys.fence("acme"), 7) as making:
+        assert await making.clear(every_window=False)
+        assert await making.put_windows(spent("u1"))
+        assert await making.put_holds(in_parts(live("r1")), places_of)
+    await call("SADD", counted, "u1")
+    assert await call("EXISTS", own) == 1
+    async with keys.make("acme", await keys.fence("acme"), 8) as making:
+        assert await making.clear(every_window=False)
+    assert not await is_set(runner, "u1")
+    assert [await call("EXISTS", key) for key in (own, counted, index)] == [0, 0, 0]
+
+
 async def test_windows_that_only_the_keys_have_are_forgotten_where_the_keys_are_known_to_be_wrong(
     runner: Runner, keys: ValkeyKeys
 ) -> None:
@@ -100,26 +141,38 @@ async def test_windows_that_only_the_keys_have_are_forgotten_where_the_keys_are_
 
 
 async def test_a_hold_whose_key_was_to_be_forgotten_is_kept(runner: Runner, keys: ValkeyKeys) -> None:
-    hold = replace(draft("acme", "r1", output_tokens=5), windows=(window(),), expire_ms=2**41)
+    hold = live("r1")
     own, again = runner.keys.hold("acme", "r1"), runner.keys.idempotency("acme", hold.idempotency_key)
     for command in (("HSET", own, "marks", "old"), ("SET", again, "old")):
         await runner.connection.call(*command)
         await runner.connection.call("PEXPIRE", command[1], 60_000)
-    live = LiveHold(
-        hold.windows,
-        hold.remaining,
-        "r1",
-        hold.idempotency_key,
-        hold.content_hash,
-        hold.expire_ms,
-        encode_document(hold),
-        encode_live(hold),
-    )
     async with keys.make("acme", await keys.fence("acme"), 7) as making:
         assert await making.clear(every_window=False)
-        assert await making.put_holds([live], lambda _: None)
+        assert await making.put_holds(in_parts(hold), places_of)
     assert [await runner.connection.call("PTTL", key) for key in (own, again)] == [-1, -1]
-    assert sorted(await runner.connection.call("HKEYS", own)) == [b"doc", b"live", b"windows"]
+
+
+async def test_holds_that_were_set_are_read_by_whoever_reads_holds(runner: Runner, keys: ValkeyKeys) -> None:
+    async with keys.make("acme", await keys.fence("acme"), 7) as making:
+        assert await making.clear(every_window=False)
+        assert await making.put_holds(in_parts(live("r1"), live("r2")), places_of)
+        assert await making.raise_fence(1)
+    keys.adopt("acme", 7)
+    holds = ValkeyHoldStore(runner)
+    looks = ValkeyLooks(runner, holds)
+    for _ in range(2):  # the first script that reads one keeps it in another way
+        moment = await looks.moment("acme", [window()])
+        assert moment.holds is not None
+        assert [(each.reservation, each.windows) for each in moment.holds] == [
+            ("r1", (window(each_value="u1"),)),
+            ("r2", (window(each_value="u1"),)),
+        ]
+        [part] = [part async for part in looks.holds("acme")]
+        assert [each.reservation for each in part] == ["r1", "r2"]
+        assert [each.reservation for each in (await holds.live("acme", "", 5)).items] == ["r1", "r2"]
+        found = await holds.get("acme", "r1")
+        assert found is not None
+        assert kept(found) == live("r1")
 
 
 async def test_a_lost_connection_ends_the_making(
@@ -127,7 +180,7 @@ async def test_a_lost_connection_ends_the_making(
 ) -> None:
     seen = await keys.fence("acme")
     async with connection.apart() as own:
-        making = ValkeyMaking(connection, own, runner.keys, "acme", seen, 7)
+        making = ValkeyMaking(connection, (own,), runner.keys, "acme", seen, 7)
         assert await making.clear(every_window=False)
         assert await making.put_windows(spent("u1"))
         own.close()

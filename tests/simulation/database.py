@@ -53,7 +53,7 @@ class Database(Server):
         self.world = world
         self.entries: dict[int, Row] = {}  # by id
         self.keys: dict[tuple[str, str], Row] = {}
-        self.open_holds: dict[tuple[str, str], tuple[str, int]] = {}  # hold, progress
+        self.open_holds: dict[tuple[str, str], tuple[bytes, int]] = {}  # hold as it is kept, progress
         self.balances: dict[Counter, Row] = {}
         self.epochs: dict[str, tuple[int, bool]] = {}  # number, broken
         self.pending: dict[tuple[str, str], Row] = {}

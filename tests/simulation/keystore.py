@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
-from quota_service.application.recovery_ports import Fence, LiveHold, Restored
+from quota_service.application.recovery_ports import Fence, LiveHold, PlacesOf, Restored
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, EntryType
-from quota_service.domain.reservation import WindowRef
-from quota_service.domain.terms import Term
+from quota_service.domain.reservation import Hold
 from quota_service.stores.hold_documents import decode_hold
 from tests.simulation import making
 from tests.simulation.keys import LOWERED
@@ -44,9 +44,15 @@ class Making:
             lambda: making.clear(server.keys, lowered, every_window=every_window, keeps_ended=keeps_ended),
         )
 
-    async def put_holds(self, holds: Sequence[LiveHold], term_of: Callable[[WindowRef], Term | None]) -> bool:
-        lowered, set_ = self._lowered, [decode_hold(hold.document, hold.live) for hold in holds]
-        return await self._link.call("put holds", lambda: making.put_holds(self._server.keys, lowered, set_))
+    async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]], places_of: PlacesOf) -> bool:
+        async for part in parts:
+            set_ = [decode_hold(hold.document, hold.live) for hold in part]
+            if not await self._link.call("put holds", partial(self._put_holds, set_)):
+                return False
+        return True
+
+    def _put_holds(self, holds: Sequence[Hold]) -> bool:
+        return making.put_holds(self._server.keys, self._lowered, holds)
 
     async def put_windows(self, windows: Iterable[Restored]) -> bool:
         set_, adds = tuple(windows), self._server.switches.adds_on_rebuild

@@ -15,7 +15,7 @@ from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.rollover import Past
 from quota_service.domain.terms import Counters
-from quota_service.stores.hold_documents import decode_stored, encode_document, encode_live
+from quota_service.stores.hold_documents import decode_hold, decode_kept, decode_windows, kept
 from quota_service.stores.postgres import epochs, holds
 from quota_service.stores.postgres.batch import Batch
 from quota_service.stores.postgres.entry_rows import charged_of, hold_of, ledger_row_of
@@ -125,10 +125,13 @@ class Turn:
     async def holds(self) -> AsyncGenerator[Sequence[LiveHold]]:
         def read() -> Sequence[Hold]:
             self._own()
-            return [self._charged(decode_stored(hold)) for hold, _ in self._at.open_holds.values()]
+            return [self._charged(_hold(packed)) for packed, _ in self._at.open_holds.values()]
 
         if found := await self._link.call("read open holds", read):
-            yield [_passed_on(hold) for hold in found]
+            yield [kept(hold) for hold in found]
+
+    def windows_of(self, hold: LiveHold) -> tuple[WindowRef, ...]:
+        return decode_windows(hold.windows)
 
     def _charged(self, hold: Hold) -> Hold:
         """With what the ledger has charged to it, where something was settled in the ledger alone."""
@@ -143,17 +146,9 @@ class Turn:
             raise StoreUnavailable("The transaction has been undone.")
 
 
-def _passed_on(hold: Hold) -> LiveHold:
-    return LiveHold(
-        hold.windows,
-        hold.remaining,
-        hold.reservation,
-        hold.idempotency_key,
-        hold.content_hash,
-        hold.expire_ms,
-        encode_document(hold),
-        encode_live(hold),
-    )
+def _hold(packed: bytes) -> Hold:
+    found = decode_kept(packed)
+    return decode_hold(found.document, found.live)
 
 
 class Epochs:

@@ -9,13 +9,14 @@ import msgspec
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.reservation import Settlement
 from quota_service.stores.hold_documents import (
+    decode_former,
     decode_hold,
-    decode_stored,
+    decode_kept,
+    decode_windows,
     encode_document,
+    encode_kept,
     encode_live,
-    encode_stored,
-    pack_live,
-    pass_on,
+    kept,
 )
 from tests.support.commands import draft, window
 
@@ -42,16 +43,30 @@ def test_a_hold_that_says_nothing_of_it_is_not_degraded() -> None:
 
 def test_a_hold_comes_back_from_the_ledger_as_it_was() -> None:
     for hold in (HOLD, SETTLED):
-        assert decode_stored(encode_stored(hold)) == hold
+        found = decode_kept(encode_kept(hold))
+        assert decode_hold(found.document, found.live) == hold
+        assert decode_windows(found.windows) == hold.windows
 
 
 def test_the_ledger_passes_on_to_valkey_what_valkey_would_have_written() -> None:
     for hold in (HOLD, SETTLED):
-        document, live = pass_on(encode_stored(hold))
-        assert (document, pack_live(live)) == (encode_document(hold), encode_live(hold))
+        found = decode_kept(encode_kept(hold))
+        assert (found.document, found.live) == (encode_document(hold), encode_live(hold))
 
 
-def test_what_the_ledger_kept_in_one_part_is_still_read() -> None:
-    whole = msgspec.json.encode(SETTLED).decode()
-    assert decode_stored(whole) == SETTLED
-    assert pass_on(whole) == pass_on(encode_stored(SETTLED))
+def test_what_a_hold_still_holds_is_known_without_reading_it() -> None:
+    partly = replace(HOLD, held=Amounts(10, 10, 1), charged=Amounts(7, 12, 1))
+    assert decode_kept(encode_kept(partly)).holds == Amounts(3, 0, 0)
+
+
+def test_holds_in_the_same_windows_say_so_in_the_same_bytes() -> None:
+    other = replace(HOLD, reservation="r2", held=Amounts(1, 1, 1))
+    assert kept(other).windows == kept(HOLD).windows
+    assert kept(replace(HOLD, windows=HOLD.windows[:1])).windows != kept(HOLD).windows
+
+
+def test_what_former_versions_kept_in_the_ledger_is_still_read() -> None:
+    document = msgspec.json.decode(encode_document(SETTLED))
+    in_two_parts = {"document": document, "live": msgspec.msgpack.decode(encode_live(SETTLED))}
+    for former in (in_two_parts, SETTLED):
+        assert decode_former(msgspec.json.encode(former).decode()) == SETTLED

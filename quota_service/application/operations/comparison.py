@@ -8,14 +8,12 @@ from typing import NamedTuple
 
 from quota_service.application.operations.reconciliation_ports import KeysMoment, LedgerMoment, LiveHold, Ran
 from quota_service.application.plans import Plans
+from quota_service.application.terms import keeping_of
 from quota_service.domain.amounts import METERS, NOTHING, Amounts, Meter
-from quota_service.domain.ladder import LadderModel
 from quota_service.domain.ledger import Entry, Origin
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.domain.windows import WindowKey, is_kept, key_of
-
-_NO_MODEL = LadderModel("", "", None)
 
 BORDER_MS = 60_000
 """Windows that are about to be the ledger's alone are left out for so long before."""
@@ -119,15 +117,15 @@ def is_comparable(window: WindowRef, now_ms: int) -> bool:
     return is_kept(window, now_ms + BORDER_MS) and not {"\0", "␀"} & set(window.each_value)
 
 
-def is_open(window: WindowRef, actual: Counters, plans: Plans | None, now_ms: int) -> bool:
+def is_open(window: WindowRef, actual: Counters, plans: Plans | None) -> bool:
     """Whether a window that was running when its budget was made has begun with what the ledger sees in it:
     that comes about when it is first needed.
     """
-    found = plans.term_in(window, _NO_MODEL, now_ms) if plans is not None else None
-    if found is None:
+    budget = plans.configuration.budgets.get(window.budget) if plans is not None else None
+    if budget is None:
         return True
-    budget, term = found
-    return not term.opening or window.start_ms >= budget.since_ms or actual.opened == term.opening
+    opening = keeping_of(budget, window).opening
+    return not opening or window.start_ms >= budget.since_ms or actual.opened == opening
 
 
 def unexplained(
@@ -145,7 +143,7 @@ def unexplained(
         known, _ = ledger.windows.get(key_of(window), (window, None))
         if not is_comparable(known, now_ms):
             continue
-        opened = is_open(window, actual, plans, now_ms)
+        opened = is_open(window, actual, plans)
         should = held.with_held(window, sums.get(key_of(window), Counters()))
         different = differences(actual, should, but_held=opened)
         if different:

@@ -11,7 +11,7 @@ from quota_service.application.ledger_ports import LedgerFilter, LedgerRow, Wind
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.reservation import Hold, WindowRef
-from quota_service.stores.hold_documents import encode_stored
+from quota_service.stores.hold_documents import encode_kept
 from quota_service.stores.postgres import epochs, holds, refused, sql
 from quota_service.stores.postgres.batch import (
     Balance,
@@ -158,7 +158,7 @@ async def _change_holds(connection: Connection, changes: Sequence[HoldChange]) -
         (
             change.organization,
             change.reservation,
-            encode_stored(change.hold) if change.hold else None,
+            encode_kept(change.hold) if change.hold else None,
             holds.progress(change.hold) if change.hold else None,
             to_time(change.hold.expire_ms) if change.hold else None,
             change.fresh,

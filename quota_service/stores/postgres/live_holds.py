@@ -8,13 +8,11 @@ from contextlib import aclosing
 from dataclasses import replace
 
 import asyncpg
-import msgspec
 
 from quota_service.application.recovery_ports import LiveHold
-from quota_service.domain.amounts import NOTHING
 from quota_service.domain.ledger import Entry, key_of_hold
-from quota_service.domain.reservation import Hold, State, WindowRef
-from quota_service.stores.hold_documents import decode_stored, encode_stored, pack_live, pass_on
+from quota_service.domain.reservation import Hold, State
+from quota_service.stores.hold_documents import decode_former, decode_hold, decode_kept, kept
 from quota_service.stores.postgres import epochs, refused, sql
 from quota_service.stores.postgres.batch import Charges, Key
 from quota_service.stores.postgres.entry_rows import storable
@@ -23,20 +21,7 @@ from quota_service.stores.postgres.pool import Connection
 _SQL = sql.load("epochs")
 
 HOLDS_PER_READ = 1_000
-
-Windows = tuple[WindowRef, ...]
-
-
-class _Glance(msgspec.Struct, gc=False):
-    """What must be read of a document, which is a tenth of the work that the whole of it is."""
-
-    idempotency_key: str = ""
-    content_hash: str = ""
-    windows: msgspec.Raw = msgspec.Raw(b"[]")
-
-
-_glance = msgspec.json.Decoder(_Glance).decode
-_decode_windows = msgspec.json.Decoder(Windows).decode
+HOLDS_PER_PART = 100
 
 
 class LiveHolds:
@@ -49,7 +34,6 @@ class LiveHolds:
         self._organization = organization
         self._told = refused.latest_holds(dead_letters)
         self._charges: Mapping[Key, Charges] = {}
-        self._windows: dict[bytes, Windows] = {}  # most holds share theirs with others
 
     async def parts(self) -> AsyncGenerator[Sequence[LiveHold]]:
         """Some at a time; the next are on their way meanwhile."""
@@ -60,11 +44,14 @@ class LiveHolds:
         unlike = contested.union(map(storable, self._told))  # those of which more is known than their row
         async with aclosing(self._rows()) as parts:
             async for rows in parts:
-                found = (
-                    self._settled(stored) if name in unlike else self._live(name, stored)
-                    for name, stored in rows
-                )
-                yield [hold for hold in found if hold is not None]
+                for start in range(0, len(rows), HOLDS_PER_PART):
+                    found = (
+                        self._settled(row)
+                        if row["hold"] is not None or (unlike and row["reservation"] in unlike)
+                        else decode_kept(row["kept"])
+                        for row in rows[start : start + HOLDS_PER_PART]
+                    )
+                    yield [hold for hold in found if hold is not None]
         if unheard_of := await self._unheard_of(self._told.values()):
             yield unheard_of
 
@@ -80,41 +67,27 @@ class LiveHolds:
                 coming.cancel()
                 await asyncio.wait((coming,))
 
-    def _live(self, reservation: str, stored: str) -> LiveHold:
-        document, live = pass_on(stored)
-        glance = _glance(document)
-        raw = bytes(glance.windows)
-        windows = self._windows.get(raw)
-        if windows is None:
-            windows = self._windows[raw] = _decode_windows(raw)
-        return LiveHold(
-            windows,
-            live.held if live.charged == NOTHING else live.held.beyond(live.charged),
-            reservation,
-            glance.idempotency_key,
-            glance.content_hash,
-            live.expire_ms,
-            document,
-            pack_live(live),
-        )
-
-    def _settled(self, stored: str) -> LiveHold | None:
+    def _settled(self, row: asyncpg.Record) -> LiveHold | None:
         """The hold with what dead letters tell of it and with all that was charged, if it is live then."""
-        row = decode_stored(stored)
-        hold = refused.further(row, self._told.pop(row.reservation, None))
+        known = open_hold(row)
+        hold = refused.further(known, self._told.pop(known.reservation, None))
         if hold.state is not State.HELD:
             return None
         charges = self._charges.get((hold.organization, hold.reservation))
         if charges is not None:
             hold = replace(hold, charged=charges.charged, charged_pico=charges.pico)
-        return self._live(hold.reservation, encode_stored(hold))
+        return kept(hold)
 
     async def _unheard_of(self, told: Iterable[Hold]) -> list[LiveHold]:
         """Live holds of dead letters whose beginning is a dead letter too; any other the ledger saw end."""
         live = {key_of_hold(hold.reservation): hold for hold in told if hold.state is State.HELD}
         known = await epochs.known_keys(self._connection, self._organization, list(live))
-        return [
-            self._live(hold.reservation, encode_stored(hold))
-            for key, hold in live.items()
-            if key not in known
-        ]
+        return [kept(hold) for key, hold in live.items() if key not in known]
+
+
+def open_hold(row: asyncpg.Record) -> Hold:
+    """A reservation that the ledger sees open. One that a former version wrote last is in another column."""
+    if row["hold"] is not None:
+        return decode_former(row["hold"])
+    found = decode_kept(row["kept"])
+    return decode_hold(found.document, found.live)

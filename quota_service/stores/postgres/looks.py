@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Collection, Sequence
 
 import asyncpg
-import msgspec
 
 from quota_service.application.operations.reconciliation_ports import LedgerMoment, OpenHold, Ran
 from quota_service.domain.commands import Event
@@ -17,6 +16,7 @@ from quota_service.stores.postgres import epochs, refused, sql
 from quota_service.stores.postgres.batch import balances as gains
 from quota_service.stores.postgres.entry_rows import ledger_row_of, storable
 from quota_service.stores.postgres.errors import translated
+from quota_service.stores.postgres.live_holds import open_hold
 from quota_service.stores.postgres.recovery import balance_of
 from quota_service.stores.postgres.times import to_time
 
@@ -25,8 +25,6 @@ _EPOCHS_SQL = sql.load("epochs")
 
 ROWS_PER_READ = 500
 """What is read at a time: a few milliseconds of this process's time."""
-
-_decode_windows = msgspec.json.Decoder(tuple[WindowRef, ...]).decode
 
 
 class PostgresLooks:
@@ -95,8 +93,8 @@ class PostgresLooks:
 
 
 def _open_hold(row: asyncpg.Record) -> OpenHold:
-    windows = _decode_windows(row["windows"]) if row["windows"] is not None else ()
-    return OpenHold(row["reservation"], row["create_ms"], windows)
+    hold = open_hold(row)
+    return OpenHold(hold.reservation, hold.create_ms, hold.windows)
 
 
 def _origin(text: str) -> Origin | None:

@@ -12,6 +12,7 @@ from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters
+from quota_service.stores.hold_documents import decode_windows
 from quota_service.stores.postgres import epochs, refused, sql
 from quota_service.stores.postgres.batch import balances
 from quota_service.stores.postgres.entry_rows import storable
@@ -19,7 +20,7 @@ from quota_service.stores.postgres.errors import translated
 from quota_service.stores.postgres.ledger import ACQUIRE_S
 from quota_service.stores.postgres.live_holds import LiveHolds
 from quota_service.stores.postgres.pool import Connection
-from quota_service.stores.postgres.times import to_ms, to_time
+from quota_service.stores.postgres.times import to_time
 
 _SQL = sql.load("epochs")
 
@@ -62,6 +63,9 @@ class PostgresTurn:
         async with aclosing(live.parts()) as parts:
             async for part in parts:
                 yield part
+
+    def windows_of(self, hold: LiveHold) -> tuple[WindowRef, ...]:
+        return decode_windows(hold.windows)
 
     async def _refused(self) -> list[Entry]:
         """What the ledger has not because it refuses it. The keys count it: it has happened."""
@@ -128,14 +132,11 @@ async def _take_long(connection: Connection) -> None:
 
 
 def balance_of(row: asyncpg.Record) -> tuple[WindowRef, Counters]:
-    """A window of the ledger, and where it stands."""
-    end = row["window_end"]
-    window = WindowRef(
-        row["budget"], row["each_value"], to_ms(row["window_start"]), None if end is None else to_ms(end)
-    )
-    return window, Counters(
-        spent=Amounts(row["spent_cost_micros"], row["spent_tokens"], row["spent_requests"]),
-        overrun=Amounts(row["overrun_cost_micros"], row["overrun_tokens"], row["overrun_requests"]),
-        added=Amounts(row["added_cost_micros"], row["added_tokens"], row["added_requests"]),
-        moved=Amounts(row["moved_cost_micros"], row["moved_tokens"], row["moved_requests"]),
+    """A window of the ledger, and where it stands: the columns of `live_balances`, in their order."""
+    budget, each_value, start_ms, end_ms, *amounts = row
+    return WindowRef(budget, each_value, start_ms, end_ms), Counters(
+        spent=Amounts(*amounts[0:3]),
+        overrun=Amounts(*amounts[3:6]),
+        added=Amounts(*amounts[6:9]),
+        moved=Amounts(*amounts[9:12]),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
+from collections.abc import Sequence
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -196,9 +196,9 @@ class ValkeyHoldStore:
         while await self.sweep(organization) == SWEEP_BATCH:
             pass
         found = await self.indexed(organization, after, count)
-        holds = await asyncio.gather(*(self._read(key) for _, key in found))
+        holds = await self._peek([key for _, key in found])
         next_ = f"{found[-1][0]} {found[-1][1]}" if len(found) == count else ""
-        return Page(tuple([hold for hold in holds if hold is not None and hold.state is State.HELD]), next_)
+        return Page(tuple([hold for hold in holds if hold.state is State.HELD]), next_)
 
     async def indexed(self, organization: str, after: str, count: int) -> list[tuple[int, str]]:
         """The next live holds behind a place (`<expiry> <key>`): expiry and key. Those of one expiry may fill
@@ -226,9 +226,12 @@ class ValkeyHoldStore:
                 break
         return fresh[:count]
 
-    async def _read(self, key: str) -> Hold | None:
-        doc, live = await self._connection.call("HMGET", key, "doc", "live")
-        return hold_documents.decode_hold(doc, live) if doc is not None else None
+    async def _peek(self, keys: Sequence[str]) -> list[Hold]:
+        """Those of some holds that are there."""
+        if not keys:
+            return []
+        found = await self._connection.run(scripts.PEEK, tuple(keys), (scripts.DOC, scripts.LIVE))
+        return [hold_documents.decode_hold(doc, live) for doc, live in found if doc is not None]
 
     def epoch_of(self, organization: str) -> int:
         return self._runner.epoch_of(organization)

@@ -33,7 +33,7 @@ HOLDS_MAX = 2_000
 HOLDS_PER_READ = 250
 KEYS_PER_SCAN = 1_000
 
-_decode_places = msgspec.msgpack.Decoder(tuple[tuple[Any, ...], ...]).decode
+decode_places = msgspec.msgpack.Decoder(tuple[tuple[Any, ...], ...]).decode
 
 
 class ValkeyLooks:
@@ -96,7 +96,7 @@ class ValkeyLooks:
         )
 
     async def _peek(self, organization: str, keys: Sequence[str]) -> list[LiveHold]:
-        found = await self._connection.run(scripts.PEEK, tuple(keys), ())
+        found = await self._connection.run(scripts.PEEK, tuple(keys), (scripts.WINDOWS, scripts.LIVE))
         return self._live(organization, [(key, *parts) for key, parts in zip(keys, found, strict=True)])
 
     def _live(self, organization: str, rows: Iterable[Sequence[Any]]) -> list[LiveHold]:
@@ -122,7 +122,7 @@ class ValkeyLooks:
 @lru_cache(maxsize=8_192)
 def _windows(packed: bytes, start: int) -> tuple[WindowRef, ...]:
     """Where a hold counts: calls of a kind share it. `start`: how much of a key comes before the window."""
-    return tuple(window_of(place[1][start:], place[0] or None) for place in _decode_places(packed))
+    return tuple(window_of(place[1][start:], place[0] or None) for place in decode_places(packed))
 
 
 async def window_keys(connection: Connection, keys: Keys, organization: str) -> AsyncIterator[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from quota_service.application.recovery_ports import Fence
 from quota_service.domain.commands import Event
@@ -17,6 +17,8 @@ from quota_service.stores.valkey.runner import Arguments, Runner
 
 REMEMBER_APPLIED_MS = 26 * 3_600_000
 """As long as the ledger remembers what was pending: whatever was brought is not brought twice."""
+
+LANES = 3
 
 _ONLY_ANEW = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
 
@@ -62,7 +64,8 @@ class ValkeyKeys:
 
     @asynccontextmanager
     async def make(self, organization: str, seen: Fence, epoch: int) -> AsyncIterator[ValkeyMaking]:
-        async with self._connection.apart() as own:
+        async with AsyncExitStack() as stack:
+            own = [await stack.enter_async_context(self._connection.apart()) for _ in range(LANES)]
             yield ValkeyMaking(self._connection, own, self._keys, organization, seen, epoch)
 
     async def apply(self, entry: Entry, epoch: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from enum import IntEnum
 from importlib import resources
 
@@ -29,18 +30,18 @@ class Code(IntEnum):
     FULL = -14
 
 
-SHARED = ("_prelude", "_windows", "_gauges", "_holds", "_prices", "_admission")
+SHARED = ("_prelude", "_kept", "_windows", "_gauges", "_holds", "_prices", "_admission")
 """Files put in front of every verb, in an order in which each uses only those before it."""
 
 
 class Script:
     """One verb: its source and the hash that Valkey knows it by."""
 
-    def __init__(self, verb: str, *, alone: bool = False) -> None:
-        """`alone`: without the shared parts, and so without their look at the fence."""
+    def __init__(self, verb: str, *, shared: Sequence[str] = SHARED) -> None:
+        """`shared`: what is put in front. Without `_prelude` nothing looks at the fence."""
         folder = resources.files("quota_service.stores.valkey") / "scripts"
         shebang, _, body = (folder / f"{verb}.lua").read_text().partition("\n")
-        shared = "\n".join((folder / f"{name}.lua").read_text() for name in SHARED if not alone)
+        shared = "\n".join((folder / f"{name}.lua").read_text() for name in shared)
         self.verb = verb
         self.source = f"{shebang}\n{shared}\n{body}"
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
@@ -63,12 +64,13 @@ REALLOCATE = Script("reallocate")
 APPLY = Script("apply")
 LEFT_BEHIND = Script("left_behind")
 LOOK = Script("look")
-FENCE = Script("fence", alone=True)
-CLEAR = Script("clear", alone=True)
-DROP = Script("drop", alone=True)
-PEEK = Script("peek", alone=True)
+FENCE = Script("fence", shared=())
+DROP = Script("drop", shared=())
+PEEK = Script("peek", shared=("_kept",))
+DOC, WINDOWS, LIVE = 1, 2, 3
+"""The parts that PEEK can be asked for."""
 
-ALONE = (FENCE, CLEAR, DROP, PEEK)
+ALONE = (FENCE, DROP, PEEK)
 """Scripts that do not look at the fence: for whoever makes an organization's keys anew, or only looks."""
 
 ALL = (

@@ -14,7 +14,7 @@ from quota_service.domain.amounts import Limits
 from quota_service.domain.budget import Mode
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
-from quota_service.domain.terms import Alternative, Term, Terms
+from quota_service.domain.terms import Alternative, Keeping, Term, Terms
 from quota_service.stores.hold_documents import encode_document
 from quota_service.stores.valkey.codec import pack
 from quota_service.stores.valkey.keys import Keys
@@ -35,7 +35,7 @@ class EncodedTerms(NamedTuple):
 
 def encode_terms(keys: Keys, organization: str, terms: Terms) -> EncodedTerms:
     """The terms of a single call."""
-    places = [place_of(keys, organization, term) for term in terms.budgets]
+    places = [_place(keys, organization, term) for term in terms.budgets]
     rates = [_rate(keys, organization, rate) for rate in terms.rates]
     gauge_keys = tuple(filter(None, chain.from_iterable((rate[0], rate[4]) for rate in rates)))
     return EncodedTerms(
@@ -54,38 +54,31 @@ def encode_alternative(encoded: EncodedTerms, alternative: Alternative) -> tuple
     return encoded.places, encoded.terms, encoded.rates, pack(demand), encode_document(hold)
 
 
-def place_of(keys: Keys, organization: str, term: Term) -> Place:
-    """Where a term's window is kept. A new `each` value is counted where their number is bounded."""
-    window = term.window
+def place_of(keys: Keys, organization: str, window: WindowRef, keeping: Keeping | None) -> Place:
+    """Where a window is kept. A new `each` value is counted where their number is bounded, or (`None`) it is
+    not known whether it is.
+    """
     return (
         window.end_ms or 0,
         keys.window(organization, window),
-        keys.values(organization, window) if term.max_values else "",
+        keys.values(organization, window) if keeping is None or keeping.max_values else "",
         window.each_value,
-        term.opening,
-        term.keep_ms,
+        keeping.opening if keeping is not None else 0,
+        keeping.keep_ms if keeping is not None else 0,
     )
 
 
 def encode_places(keys: Keys, organization: str, terms: Iterable[Term]) -> bytes:
-    return pack([place_of(keys, organization, term) for term in terms])
+    return pack([_place(keys, organization, term) for term in terms])
 
 
 def encode_windows(keys: Keys, organization: str, windows: tuple[WindowRef, ...]) -> bytes:
-    """Where windows are kept whose terms are not known: their values count wherever they are bounded."""
-    return pack([place_without_terms(keys, organization, window) for window in windows])
+    """Where windows are kept of which no more is known."""
+    return pack([place_of(keys, organization, window, None) for window in windows])
 
 
-def place_without_terms(keys: Keys, organization: str, window: WindowRef) -> Place:
-    """Where a window is kept whose term is not known."""
-    return (
-        window.end_ms or 0,
-        keys.window(organization, window),
-        keys.values(organization, window),
-        window.each_value,
-        0,
-        0,
-    )
+def _place(keys: Keys, organization: str, term: Term) -> Place:
+    return place_of(keys, organization, term.window, term.keeping)
 
 
 def _term(term: Term) -> tuple[tuple[int, ...], int, bool, int]:

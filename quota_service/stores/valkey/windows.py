@@ -44,7 +44,7 @@ class ValkeyWindowStore:
         )
         arguments = (
             *replies.basis(command.basis),
-            codec.pack(place_of(self._keys, organization, command.term)),
+            codec.pack(place_of(self._keys, organization, command.term.window, command.term.keeping)),
             *_encoded(beginning),
             hold_documents.encode_document(hold),
             hold_documents.encode_live(hold),

@@ -72,15 +72,15 @@ RETURNING epoch;
 UPDATE pending_applications SET applied = true WHERE organization = $1 AND NOT applied;
 
 -- name: live_balances
--- Where the ledger sees the windows that count, and the version of the configuration.
-SELECT budget, each_value, window_start, window_end,
+-- Where the ledger sees the windows that count. Times in ms.
+SELECT budget, each_value, (extract(epoch FROM window_start) * 1000)::bigint, (extract(epoch FROM window_end) * 1000)::bigint,
     spent_cost_micros, spent_tokens, spent_requests, overrun_cost_micros, overrun_tokens, overrun_requests,
     added_cost_micros, added_tokens, added_requests, moved_cost_micros, moved_tokens, moved_requests
 FROM window_balances WHERE organization = $1 AND (window_end IS NULL OR window_end > $2);
 
 -- name: open_holds
 -- The reservations that the ledger sees open, also those whose time is over: the deciding store is to say so.
-SELECT reservation, hold FROM open_holds WHERE organization = $1;
+SELECT reservation, kept, hold FROM open_holds WHERE organization = $1;
 
 -- name: contested
 -- The reservations of which something was settled in the ledger alone: no state that the deciding store tells of may have all charges.

@@ -21,25 +21,25 @@ JOIN unnest($1::text[], $2::text[]) AS lost (organization, key) ON k.organizatio
 LEFT JOIN ledger_entries e ON e.organization = k.organization AND e.id = k.entry_id AND e.create_time = k.create_time;
 
 -- name: change_open_holds
--- Removes (hold NULL), makes (fresh) or moves forward open holds. Rows that exist are locked in sorted order first. One that is
+-- Removes (kept NULL), makes (fresh) or moves forward open holds. Rows that exist are locked in sorted order first. One that is
 -- gone stays gone, and an older state does not replace a newer one.
 WITH batch AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::json[], $4::bigint[], $5::timestamptz[], $6::boolean[])
-        AS change (organization, reservation, hold, progress, expire_time, fresh)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::timestamptz[], $6::boolean[])
+        AS change (organization, reservation, kept, progress, expire_time, fresh)
 ), locked AS MATERIALIZED (
-    SELECT h.organization, h.reservation, b.hold, b.progress, b.expire_time
+    SELECT h.organization, h.reservation, b.kept, b.progress, b.expire_time
     FROM open_holds h JOIN batch b ON b.organization = h.organization AND b.reservation = h.reservation AND NOT b.fresh
     ORDER BY h.organization, h.reservation
     FOR UPDATE OF h
 ), removed AS (
     DELETE FROM open_holds h USING locked l
-    WHERE h.organization = l.organization AND h.reservation = l.reservation AND l.hold IS NULL
+    WHERE h.organization = l.organization AND h.reservation = l.reservation AND l.kept IS NULL
 ), moved AS (
-    UPDATE open_holds h SET hold = l.hold, progress = l.progress, expire_time = l.expire_time FROM locked l
+    UPDATE open_holds h SET kept = l.kept, hold = NULL, progress = l.progress, expire_time = l.expire_time FROM locked l
     WHERE h.organization = l.organization AND h.reservation = l.reservation AND h.progress < l.progress
 )
-INSERT INTO open_holds (organization, reservation, hold, progress, expire_time)
-SELECT organization, reservation, hold, progress, expire_time FROM batch WHERE fresh ORDER BY organization, reservation;
+INSERT INTO open_holds (organization, reservation, kept, progress, expire_time)
+SELECT organization, reservation, kept, progress, expire_time FROM batch WHERE fresh ORDER BY organization, reservation;
 
 -- name: add_balances
 -- Adds what a batch charges to its windows and how it changes their limits, each named once, in sorted order. A window's end is

@@ -3,8 +3,8 @@
 SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM ledger_entry_ids;
 
 -- name: balances
--- Where the ledger sees some windows.
-SELECT b.budget, b.each_value, b.window_start, b.window_end,
+-- Where the ledger sees some windows. Times in ms.
+SELECT b.budget, b.each_value, (extract(epoch FROM b.window_start) * 1000)::bigint, (extract(epoch FROM b.window_end) * 1000)::bigint,
     b.spent_cost_micros, b.spent_tokens, b.spent_requests, b.overrun_cost_micros, b.overrun_tokens, b.overrun_requests,
     b.added_cost_micros, b.added_tokens, b.added_requests, b.moved_cost_micros, b.moved_tokens, b.moved_requests
 FROM window_balances b
@@ -27,9 +27,7 @@ SELECT entry FROM pending_applications WHERE organization = $1 AND NOT applied;
 
 -- name: open_holds
 -- The reservations that the ledger sees open.
-SELECT reservation, coalesce(hold -> 'live' ->> 1, hold ->> 'create_ms')::bigint AS create_ms,
-    coalesce(hold -> 'document', hold) -> 'windows' AS windows
-FROM open_holds WHERE organization = $1;
+SELECT kept, hold FROM open_holds WHERE organization = $1;
 
 -- name: open_among
 -- Those of some reservations that the ledger sees open.

@@ -11,8 +11,12 @@ local function hold_of(doc, windows, packed)
 end
 
 local function read_hold(key)
-  local fields = redis.call('HMGET', key, 'doc', 'windows', 'live', 'marks', 'epoch')
+  local fields, is_string = kept(key)
   if not fields[1] then return nil end
+  if is_string then
+    redis.call('DEL', key)
+    redis.call('HSET', key, 'doc', fields[1], 'windows', fields[2], 'live', fields[3])
+  end
   local hold = hold_of(fields[1], cmsgpack.unpack(fields[2]), fields[3])
   -- What ended before the keys were made anew may have been charged more since than is known here. The ledger knows.
   if hold.state ~= 'HELD' and fields[5] ~= int(EPOCH) then return nil end

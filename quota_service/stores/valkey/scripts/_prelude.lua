@@ -12,8 +12,8 @@
 --   windows {{end_ms (0: none), window key, values key | '', each value, opening, keep_ms}, ...}: where a hold counts
 --   event   {type, at, charged, overrun, pico, late, final, epoch}; in the stream as field `e`, beside `doc`, `live` and `body`
 -- A hold is a hash: `doc` (JSON, fixed, the caller's), `windows`, `live`, `epoch` (of whoever wrote it last), `marks` (what it took from rate
--- limits, see `_gauges.lua`) and
--- `x:<request_id>` for each Extend.
+-- limits, see `_gauges.lua`) and `x:<request_id>` for each Extend. One that was made anew is a string until a script reads it: {doc, windows,
+-- live}, see `_kept.lua`.
 --
 -- Replies are {code, now, ...}; `now` is the store's clock in ms, never behind the last time seen for the organization.
 
