@@ -28,7 +28,15 @@ from rich.table import Table
 
 from benchmarks import open_loop, scenario
 from benchmarks.pairs import Pairs, Phase, quantile_ms
-from benchmarks.processes import Running, StartFailed, cpu_seconds, resident_bytes, running
+from benchmarks.processes import (
+    Running,
+    StartFailed,
+    cpu_seconds,
+    processor_ticks,
+    resident_bytes,
+    running,
+    stolen_percent,
+)
 from quota.client import connect
 from quota_service.embedded import EmbeddedStores
 from quota_service.stores.postgres.migrate import migrate
@@ -36,7 +44,6 @@ from quota_service.stores.postgres.migrate import migrate
 WARM_UP_S, CAPACITY_S, NORMAL_S_MAX = 3.0, 6.0, 60.0
 CAPACITY_CALLERS = 24
 NORMAL, OVERLOAD = 0.5, 3.0
-_STOLEN = 7  # by other virtual machines: its place in /proc/stat
 REFUSED_P99_MS, ADMITTED_RATIO, GROWTH_PERCENT = 20.0, 5.0, 5.0
 
 
@@ -89,18 +96,12 @@ async def _measured(seconds: float, connections: int) -> list[Phase]:
 async def _phase(name: str, pid: int, work: Callable[[Phase], Awaitable[None]]) -> Phase:
     phase = Phase(name=name)
     watching = asyncio.ensure_future(_watch_memory(phase, pid))
-    before, ticks_before = cpu_seconds([pid]) or 0.0, _ticks()
+    before, ticks = cpu_seconds([pid]) or 0.0, processor_ticks()
     await work(phase)
     phase.server_cpu_s = (cpu_seconds([pid]) or 0.0) - before
-    spent = [after - earlier for after, earlier in zip(_ticks(), ticks_before, strict=True)]
-    phase.stolen_percent = 100 * spent[_STOLEN] / max(1, sum(spent))
+    phase.stolen_percent = stolen_percent(ticks, processor_ticks())
     watching.cancel()
     return phase
-
-
-def _ticks() -> list[int]:
-    """How this machine's processors have spent their time, kind by kind."""
-    return [int(ticks) for ticks in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
 
 
 async def _watch_memory(phase: Phase, pid: int) -> None:

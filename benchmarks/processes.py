@@ -17,6 +17,7 @@ READY = "Quota Service is ready on "
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 _PROC = Path("/proc")
+_STOLEN = 7  # its place in /proc/stat
 
 
 class StartFailed(Exception):
@@ -97,3 +98,15 @@ def resident_bytes(pid: int) -> int:
     """Memory that a process has in use; 0 where there is no /proc."""
     path = _PROC / str(pid) / "statm"
     return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else 0
+
+
+def processor_ticks() -> list[int]:
+    """How this machine's processors have spent their time so far, kind by kind."""
+    first = (_PROC / "stat").read_text().partition("\n")[0]
+    return [int(ticks) for ticks in first.split()[1:9]]
+
+
+def stolen_percent(before: list[int], after: list[int]) -> float:
+    """How much of the processors' time other virtual machines took."""
+    spent = [later - earlier for earlier, later in zip(before, after, strict=True)]
+    return 100 * spent[_STOLEN] / max(1, sum(spent))

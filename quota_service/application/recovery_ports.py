@@ -57,8 +57,8 @@ class Fence(NamedTuple):
 class LiveHold(NamedTuple):
     """A reservation that the ledger sees open: in which windows it holds how much.
 
-    There may be very many, so what can goes from store to store unread: `document`, what never changes of it,
-    and `live`, what does. `windows` are as the ledger keeps them, alike wherever they are the same.
+    There may be very many, so `whole` goes from store to store unread. `windows` are as the ledger keeps
+    them, alike wherever they are the same.
     """
 
     windows: bytes
@@ -67,8 +67,7 @@ class LiveHold(NamedTuple):
     idempotency_key: str
     content_hash: str
     expire_ms: int
-    document: bytes
-    live: bytes
+    whole: bytes
 
 
 class Restored(NamedTuple):
@@ -139,8 +138,7 @@ class Making(Protocol):
 
     async def clear(self, *, every_window: bool) -> bool:
         """Fences the keys off for this making alone: whatever another has sent does nothing any more.
-        Forgets every live hold, and every window in which one counts; or every window, which takes a look at
-        all that the store has.
+        Forgets every live hold, and every window in which one counts, or every window there is.
         """
         ...
 

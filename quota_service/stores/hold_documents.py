@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from hashlib import blake2b
 
 import msgspec
 
@@ -17,6 +18,8 @@ from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.pricing import Rate
 from quota_service.domain.reservation import Hold, Settlement, State, WindowRef
 from quota_service.domain.subject import Subject
+
+DIGEST_BYTES, LENGTH_BYTES = 16, 2
 
 
 class SubjectDocument(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,6 +100,11 @@ def _subject_document(subject: Subject) -> SubjectDocument:
 
 
 @lru_cache(maxsize=4096)
+def _digest(windows: bytes) -> bytes:
+    return blake2b(windows, digest_size=DIGEST_BYTES).digest()
+
+
+@lru_cache(maxsize=4096)
 def _subject(document: SubjectDocument) -> Subject:
     return Subject(**msgspec.structs.asdict(document))
 
@@ -149,17 +157,31 @@ def decode_live(live: bytes) -> Live:
 
 
 def kept(hold: Hold) -> LiveHold:
-    """A live hold as keys are made anew from it."""
+    """A live hold as keys are made anew from it. `whole`: which windows they are, how long what moves is,
+    what moves, and the document.
+    """
+    windows, live = _pack(hold.windows), encode_live(hold)
     return LiveHold(
-        _pack(hold.windows),
+        windows,
         hold.remaining,
         hold.reservation,
         hold.idempotency_key,
         hold.content_hash,
         hold.expire_ms,
-        encode_document(hold),
-        encode_live(hold),
+        b"".join((_digest(windows), len(live).to_bytes(LENGTH_BYTES, "big"), live, encode_document(hold))),
     )
+
+
+def windows_digest(hold: LiveHold) -> bytes:
+    """What stands for a hold's windows in `whole`."""
+    return hold.whole[:DIGEST_BYTES]
+
+
+def whole_hold(hold: LiveHold) -> Hold:
+    """All of it, read."""
+    start = DIGEST_BYTES + LENGTH_BYTES
+    end = start + int.from_bytes(hold.whole[DIGEST_BYTES:start], "big")
+    return decode_hold(hold.whole[end:], hold.whole[start:end])
 
 
 def encode_kept(hold: Hold) -> bytes:

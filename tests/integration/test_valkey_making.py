@@ -102,27 +102,28 @@ def places_of(hold: LiveHold) -> Sequence[tuple[WindowRef, Keeping | None]]:
 
 
 @pytest.mark.parametrize("strangers", [0, 2 * KEYS_PASSED_BY])
-async def test_the_windows_of_live_holds_are_forgotten_with_them_whatever_else_the_server_has(
+async def test_live_holds_that_are_not_set_again_are_forgotten_with_their_windows(
     runner: Runner, keys: ValkeyKeys, strangers: int
 ) -> None:
     call = runner.connection.call
-    own, counted, index = (
-        runner.keys.hold("acme", "r1"),
-        runner.keys.values("acme", window()),
-        runner.keys.holds("acme"),
-    )
+    stays, goes = (runner.keys.hold("acme", id_) for id_ in ("r1", "r2"))
+    counted, index = runner.keys.values("acme", window()), runner.keys.holds("acme")
     for number in range(strangers):
         await call("SET", f"{index}/{number}/strange", "")
     async with keys.make("acme", await keys.fence("acme"), 7) as making:
         assert await making.clear(every_window=False)
         assert await making.put_windows(spent("u1"))
-        assert await making.put_holds(in_parts(live("r1")), places_of)
+        assert await making.put_holds(in_parts(live("r1"), live("r2")), places_of)
     await call("SADD", counted, "u1")
-    assert await call("EXISTS", own) == 1
+    assert await call("ZRANGE", index, 0, -1) == [stays.encode(), goes.encode()]
     async with keys.make("acme", await keys.fence("acme"), 8) as making:
         assert await making.clear(every_window=False)
-    assert not await is_set(runner, "u1")
-    assert [await call("EXISTS", key) for key in (own, counted, index)] == [0, 0, 0]
+        assert not await is_set(runner, "u1")
+        assert not await call("EXISTS", counted)
+        assert await making.put_holds(in_parts(live("r1")), places_of)
+        assert await making.raise_fence(1)
+    assert [await call("EXISTS", key) for key in (stays, goes)] == [1, 0]
+    assert await call("ZRANGE", index, 0, -1) == [stays.encode()]
 
 
 async def test_windows_that_only_the_keys_have_are_forgotten_where_the_keys_are_known_to_be_wrong(

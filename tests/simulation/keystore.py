@@ -10,7 +10,7 @@ from quota_service.application.recovery_ports import Fence, LiveHold, PlacesOf, 
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.reservation import Hold
-from quota_service.stores.hold_documents import decode_hold
+from quota_service.stores.hold_documents import whole_hold
 from tests.simulation import making
 from tests.simulation.keys import LOWERED
 from tests.simulation.network import Link
@@ -46,7 +46,7 @@ class Making:
 
     async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]], places_of: PlacesOf) -> bool:
         async for part in parts:
-            set_ = [decode_hold(hold.document, hold.live) for hold in part]
+            set_ = [whole_hold(hold) for hold in part]
             if not await self._link.call("put holds", partial(self._put_holds, set_)):
                 return False
         return True

@@ -15,7 +15,7 @@ from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.rollover import Past
 from quota_service.domain.terms import Counters
-from quota_service.stores.hold_documents import decode_hold, decode_kept, decode_windows, kept
+from quota_service.stores.hold_documents import decode_kept, decode_windows, kept, whole_hold
 from quota_service.stores.postgres import epochs, holds
 from quota_service.stores.postgres.batch import Batch
 from quota_service.stores.postgres.entry_rows import charged_of, hold_of, ledger_row_of
@@ -125,7 +125,9 @@ class Turn:
     async def holds(self) -> AsyncGenerator[Sequence[LiveHold]]:
         def read() -> Sequence[Hold]:
             self._own()
-            return [self._charged(_hold(packed)) for packed, _ in self._at.open_holds.values()]
+            return [
+                self._charged(whole_hold(decode_kept(packed))) for packed, _ in self._at.open_holds.values()
+            ]
 
         if found := await self._link.call("read open holds", read):
             yield [kept(hold) for hold in found]
@@ -144,11 +146,6 @@ class Turn:
     def _own(self) -> None:
         if self._at.alone is not self:
             raise StoreUnavailable("The transaction has been undone.")
-
-
-def _hold(packed: bytes) -> Hold:
-    found = decode_kept(packed)
-    return decode_hold(found.document, found.live)
 
 
 class Epochs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Container, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ import asyncpg
 from quota_service.application.recovery_ports import LiveHold
 from quota_service.domain.ledger import Entry, key_of_hold
 from quota_service.domain.reservation import Hold, State
-from quota_service.stores.hold_documents import decode_former, decode_hold, decode_kept, kept
+from quota_service.stores.hold_documents import decode_former, decode_kept, kept, whole_hold
 from quota_service.stores.postgres import epochs, refused, sql
 from quota_service.stores.postgres.batch import Charges, Key
 from quota_service.stores.postgres.entry_rows import storable
@@ -45,13 +45,10 @@ class LiveHolds:
         async with aclosing(self._rows()) as parts:
             async for rows in parts:
                 for start in range(0, len(rows), HOLDS_PER_PART):
-                    found = (
-                        self._settled(row)
-                        if row["hold"] is not None or (unlike and row["reservation"] in unlike)
-                        else decode_kept(row["kept"])
-                        for row in rows[start : start + HOLDS_PER_PART]
-                    )
-                    yield [hold for hold in found if hold is not None]
+                    found = [live_hold(row) for row in rows[start : start + HOLDS_PER_PART]]
+                    if unlike and not unlike.isdisjoint(hold.reservation for hold in found):
+                        found = [hold for each in found if (hold := self._settled(each, unlike)) is not None]
+                    yield found
         if unheard_of := await self._unheard_of(self._told.values()):
             yield unheard_of
 
@@ -67,9 +64,11 @@ class LiveHolds:
                 coming.cancel()
                 await asyncio.wait((coming,))
 
-    def _settled(self, row: asyncpg.Record) -> LiveHold | None:
-        """The hold with what dead letters tell of it and with all that was charged, if it is live then."""
-        known = open_hold(row)
+    def _settled(self, live: LiveHold, unlike: Container[str]) -> LiveHold | None:
+        """A hold with what dead letters tell of it and with all that was charged, if it is live then."""
+        if live.reservation not in unlike:
+            return live
+        known = whole_hold(live)
         hold = refused.further(known, self._told.pop(known.reservation, None))
         if hold.state is not State.HELD:
             return None
@@ -85,9 +84,7 @@ class LiveHolds:
         return [kept(hold) for key, hold in live.items() if key not in known]
 
 
-def open_hold(row: asyncpg.Record) -> Hold:
+def live_hold(row: asyncpg.Record) -> LiveHold:
     """A reservation that the ledger sees open. One that a former version wrote last is in another column."""
-    if row["hold"] is not None:
-        return decode_former(row["hold"])
-    found = decode_kept(row["kept"])
-    return decode_hold(found.document, found.live)
+    kept_, former = row
+    return decode_kept(kept_) if former is None else kept(decode_former(former))

@@ -12,11 +12,12 @@ from quota_service.domain.ledger import Origin
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.domain.windows import key_of
+from quota_service.stores.hold_documents import whole_hold
 from quota_service.stores.postgres import epochs, refused, sql
 from quota_service.stores.postgres.batch import balances as gains
 from quota_service.stores.postgres.entry_rows import ledger_row_of, storable
 from quota_service.stores.postgres.errors import translated
-from quota_service.stores.postgres.live_holds import open_hold
+from quota_service.stores.postgres.live_holds import live_hold
 from quota_service.stores.postgres.recovery import balance_of
 from quota_service.stores.postgres.times import to_time
 
@@ -93,7 +94,7 @@ class PostgresLooks:
 
 
 def _open_hold(row: asyncpg.Record) -> OpenHold:
-    hold = open_hold(row)
+    hold = whole_hold(live_hold(row))
     return OpenHold(hold.reservation, hold.create_ms, hold.windows)
 
 

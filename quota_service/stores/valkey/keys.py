@@ -51,6 +51,10 @@ class Keys:
         """The set of `each` values that have a counter in a window."""
         return f"{self._base(organization)}values/{window.budget}/{window.start_ms}"
 
+    def places(self, organization: str) -> str:
+        """Where holds count that were made anew and that no script has read since: see `_kept.lua`."""
+        return f"{self._base(organization)}places"
+
     def gauge(self, organization: str, rate: RateTerm) -> str:
         """Where a rate limit stands for a value. Another meter or rate has another key: its debt has another
         unit.

@@ -80,7 +80,7 @@ FROM window_balances WHERE organization = $1 AND (window_end IS NULL OR window_e
 
 -- name: open_holds
 -- The reservations that the ledger sees open, also those whose time is over: the deciding store is to say so.
-SELECT reservation, kept, hold FROM open_holds WHERE organization = $1;
+SELECT kept, hold FROM open_holds WHERE organization = $1;
 
 -- name: contested
 -- The reservations of which something was settled in the ledger alone: no state that the deciding store tells of may have all charges.
