@@ -17,7 +17,7 @@ from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.looks import ValkeyLooks
-from quota_service.stores.valkey.making import KEYS_PASSED_BY, SET_BATCH, ValkeyMaking
+from quota_service.stores.valkey.making import KEYS_PASSED_BY, PLACES_MS, SET_BATCH, ValkeyMaking
 from quota_service.stores.valkey.recovery import ValkeyKeys
 from quota_service.stores.valkey.runner import Runner
 from tests.support.commands import draft, window
@@ -174,6 +174,20 @@ async def test_holds_that_were_set_are_read_by_whoever_reads_holds(runner: Runne
         found = await holds.get("acme", "r1")
         assert found is not None
         assert kept(found) == live("r1")
+
+
+async def test_a_hold_of_which_nobody_tells_where_it_counts_is_not_there(
+    runner: Runner, keys: ValkeyKeys
+) -> None:
+    async with keys.make("acme", await keys.fence("acme"), 7) as making:
+        assert await making.clear(every_window=False)
+        assert await making.put_holds(in_parts(live("r1")), places_of)
+        assert await making.raise_fence(1)
+    keys.adopt("acme", 7)
+    places = runner.keys.places("acme")
+    assert 0 < await runner.connection.call("PTTL", places) <= PLACES_MS
+    await runner.connection.call("DEL", places)
+    assert await ValkeyHoldStore(runner).get("acme", "r1") is None
 
 
 async def test_a_lost_connection_ends_the_making(
