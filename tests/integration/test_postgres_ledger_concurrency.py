@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from functools import reduce
 
 import asyncpg
@@ -11,7 +12,7 @@ import pytest
 
 from quota_service.application.ledger_ports import Written
 from quota_service.domain.amounts import Amounts
-from quota_service.domain.ledger import Entry
+from quota_service.domain.ledger import Entry, EntryType, key_of_hold
 from quota_service.domain.reservation import State
 from quota_service.stores.postgres.ledger import PostgresLedger
 from tests.integration.postgres_lives import WINDOWS, Life, a_hold, open_reservations, spent
@@ -67,8 +68,19 @@ async def test_many_writers_of_the_same_entries_write_each_once(
 
     results = [written.results for written in await asyncio.gather(*map(ledger.write, batches))]
 
-    assert sum(result.count(NEW) for result in map(list, results)) == len(entries)
+    told = zip(itertools.chain(*batches), itertools.chain(*results), strict=True)
+    new = Counter(entry.key for entry, written in told if written is NEW)
+    assert all(new[entry.key] == 1 for entry in entries if entry.type is EntryType.COMMIT)
+    # The last batch has ends without their holds: one that it writes first was new to no batch.
+    first_by_its_end = {entry.key for entry in entries} - new.keys()
+    ends_alone = {entry.hold.reservation for entry in batches[-1]} - {
+        entry.hold.reservation for entry in batches[-1] if entry.type is EntryType.HOLD
+    }
+    assert first_by_its_end <= {key_of_hold(reservation) for reservation in ends_alone}
+    assert set(new.values()) == {1}
     assert CONFLICT not in itertools.chain(*results)
+    rows = await pool.fetch("SELECT key FROM ledger_entries ORDER BY key")
+    assert [row["key"] for row in rows] == sorted(entry.key for entry in entries)
     total = reduce(Amounts.plus, (entry.charged for entry in entries))
     assert set((await spent(pool, "acme")).values()) == {total}
 
