@@ -7,12 +7,15 @@ import itertools
 from dataclasses import replace
 
 import asyncpg
+import msgspec
 import pytest
 
 from quota_service.application.ledger_ports import Written
+from quota_service.application.recovery_ports import LiveHold
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry, EntryType, Origin
 from quota_service.domain.reservation import State
+from quota_service.stores.hold_documents import kept
 from quota_service.stores.postgres.batch import Batch
 from quota_service.stores.postgres.ledger import PostgresLedger, write_batch
 from quota_service.stores.postgres.recovery import PostgresEpochs
@@ -235,3 +238,23 @@ async def test_commits_that_do_not_know_of_each_other_are_written_one_after_the_
         await transaction.commit()
     assert (await other).results == [NEW]
     assert (await spent(pool, "acme"))[BUDGET] == entries[-1].hold.charged
+
+
+async def test_open_holds_that_a_former_version_wrote_are_read_and_move_on(
+    ledger: PostgresLedger, epochs: PostgresEpochs, pool: asyncpg.Pool
+) -> None:
+    life = Life(a_hold()).extend(5)
+    first, extended = life.entries
+    await ledger.write([first])
+    in_json = msgspec.json.encode(first.hold).decode()
+    await pool.execute("UPDATE open_holds SET hold = $1, kept = NULL", in_json)
+    assert await live_holds(epochs) == [kept(first.hold)]
+
+    await ledger.write([extended])
+    assert await live_holds(epochs) == [kept(extended.hold)]
+    assert extended.hold != first.hold
+
+
+async def live_holds(epochs: PostgresEpochs) -> list[LiveHold]:
+    async with epochs.alone("acme") as turn:
+        return [hold async for part in turn.holds() for hold in part]
