@@ -19,6 +19,9 @@ REMEMBER_APPLIED_MS = 26 * 3_600_000
 """As long as the ledger remembers what was pending: whatever was brought is not brought twice."""
 
 LANES = 3
+"""Connections for making keys anew: so many transactions are under way while the next is made ready. With
+more it takes no less time.
+"""
 
 _ONLY_ANEW = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
 
