@@ -188,7 +188,9 @@ class HoldStore(Protocol):
         ...
 
     async def sweep(self, organization: str) -> int:
-        """Retires due holds; returns how many."""
+        """Retires due holds, and forgets what keys made anew have left; returns at how many holds it looked:
+        0 when nothing remains to be done.
+        """
         ...
 
     async def publish_version(self, organization: str, version: int) -> None:

@@ -10,8 +10,9 @@ not there at all, is pending, and is brought to the new keys entry by entry.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar
 
 from quota_service.application.configurations import Configurations
 from quota_service.application.delivery import Delivery
@@ -34,6 +35,8 @@ TURNS_MAX = 4
 """Of how many organizations this process makes keys anew at a time. Each turn has a connection to the ledger,
 and may need another one to read the configuration: turns must never have them all.
 """
+
+T = TypeVar("T")
 
 ATTEMPTS = 20
 """How often other processes may come in between before a recovery is given up for now."""
@@ -172,9 +175,7 @@ class Recovery:
             epoch = await turn.begin()
             async with self._keys.make(organization, seen, epoch) as making:
                 if not (
-                    await making.clear(every_window=turn.epoch.broken)
-                    and await self._fill(making, turn, configuration)
-                    and await making.raise_fence(turn.version)
+                    await self._fill(making, turn, configuration) and await making.raise_fence(turn.version)
                 ):
                     return 0
             is_first = not turn.epoch.number
@@ -189,12 +190,26 @@ class Recovery:
             return None
 
     async def _fill(self, making: Making, turn: Turn, configuration: Configuration | None) -> bool:
-        """Sets every live hold and window."""
-        now_ms = self._keys.now_ms()
-        restoration = Restoration(configuration, now_ms, await turn.windows(now_ms - OUTLIVE_MS))
-        async with aclosing(turn.holds()) as holds:
-            counted = restoration.counting(holds, turn.windows_of)
-            if not await making.put_holds(counted, restoration.places_of):
-                return False
-        rolled_over = await turn.known(restoration.rollover_keys())
-        return await making.put_windows(restoration.windows(rolled_over))
+        """Sets every live hold and window, and nothing else is left."""
+        if not await making.clear():
+            return False
+        async with _meanwhile(making.forget_windows(every=turn.epoch.broken)) as forgetting:
+            now_ms = self._keys.now_ms()
+            restoration = Restoration(configuration, now_ms, await turn.windows(now_ms - OUTLIVE_MS))
+            async with aclosing(turn.holds()) as holds:
+                counted = restoration.counting(holds, turn.windows_of)
+                if not await making.put_holds(counted, restoration.places_of):
+                    return False
+            rolled_over = await turn.known(restoration.rollover_keys())
+            return await forgetting and await making.put_windows(restoration.windows(rolled_over))
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Future[T]]:
+    """Goes on beside the block, and ends with it."""
+    under_way = asyncio.ensure_future(work)
+    try:
+        yield under_way
+    finally:
+        under_way.cancel()
+        await asyncio.gather(under_way, return_exceptions=True)

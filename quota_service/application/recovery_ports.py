@@ -136,9 +136,15 @@ class Making(Protocol):
     the fence is another.
     """
 
-    async def clear(self, *, every_window: bool) -> bool:
-        """Fences the keys off for this making alone: whatever another has sent does nothing any more.
-        Forgets every live hold, and every window in which one counts, or every window there is.
+    async def clear(self) -> bool:
+        """Fences the keys off for this making alone: whatever another has sent does nothing any more. From
+        now on there is no hold.
+        """
+        ...
+
+    async def forget_windows(self, *, every: bool) -> bool:
+        """Forgets every window in which a hold counted that was live, or every window there is. May go on
+        while holds are put.
         """
         ...
 

@@ -16,6 +16,7 @@ from quota_service.domain.book import Book
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, EntryType, LimitChange, hold_of_changes, key_of_rollover
 from quota_service.domain.reservation import LIFETIME_MS_MAX, Hold, State, recorded
+from quota_service.domain.windows import WindowKey
 from quota_service.stores.valkey.codec import Body, EventRecord
 from quota_service.stores.valkey.events import event_of
 from tests.simulation.names import Name, forgettable
@@ -33,6 +34,7 @@ class Keys:
     appended: int = 0
     forget_ms: dict[Name, int] = field(default_factory=dict)
     epoch: int = 0  # of whoever runs a script
+    left: frozenset[WindowKey] = frozenset()  # where holds counted that were set aside
 
     def copy(self) -> Keys:
         """As an append-only file or a replica has them: values never change, so dictionaries are enough."""
@@ -53,6 +55,7 @@ class Keys:
             self.appended,
             dict(self.forget_ms),
             self.epoch,
+            self.left,
         )
 
     # --- parts of scripts ---

@@ -34,14 +34,19 @@ class Making:
         self._epoch = epoch
         self._lowered = f"{LOWERED}{epoch}"
 
-    async def clear(self, *, every_window: bool) -> bool:
+    async def clear(self) -> bool:
         server, seen, lowered = self._server, self._seen.text, self._lowered
         if not await self._link.call("claim", lambda: making.replace_fence(server.keys, seen, lowered)):
             return False
         keeps_ended = server.switches.keeps_ended
         return await self._link.call(
-            "clear",
-            lambda: making.clear(server.keys, lowered, every_window=every_window, keeps_ended=keeps_ended),
+            "clear", lambda: making.clear(server.keys, lowered, keeps_ended=keeps_ended)
+        )
+
+    async def forget_windows(self, *, every: bool) -> bool:
+        lowered = self._lowered
+        return await self._link.call(
+            "forget windows", lambda: making.forget_windows(self._server.keys, lowered, every=every)
         )
 
     async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]], places_of: PlacesOf) -> bool:

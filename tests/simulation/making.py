@@ -15,6 +15,7 @@ def raise_fence(keys: Keys, lowered: str, fence: str, version: int) -> bool:
     if not replace_fence(keys, lowered, fence):
         return False
     keys.book.version = version
+    keys.left = frozenset()
     return True
 
 
@@ -25,19 +26,25 @@ def replace_fence(keys: Keys, expected: str, fence: str) -> bool:
     return True
 
 
-def clear(keys: Keys, lowered: str, *, every_window: bool, keeps_ended: bool) -> bool:
-    """Forgets every hold, as the scripts take for unknown what had ended in an earlier epoch."""
+def clear(keys: Keys, lowered: str, *, keeps_ended: bool) -> bool:
+    """Forgets every hold, as the scripts take for unknown what an earlier epoch has left."""
     if keys.fence != lowered:
         return False
     ended = {name: hold for name, hold in keys.book.holds.items() if hold.end_ms}
     for hold in keys.book.holds.values():
-        for window in hold.windows if hold.state is State.HELD else ():
-            keys.book.windows.pop(windows.key_of(window), None)
+        if hold.state is State.HELD:
+            keys.left |= {windows.key_of(window) for window in hold.windows}
         keys.forget_ms.pop(("hold", hold.reservation), None)
     keys.book.holds = ended if keeps_ended else {}
     keys.book.marks.clear()
-    if every_window:
-        keys.book.windows.clear()
+    return True
+
+
+def forget_windows(keys: Keys, lowered: str, *, every: bool) -> bool:
+    if keys.fence != lowered:
+        return False
+    for key in set(keys.book.windows) if every else keys.left:
+        keys.book.windows.pop(key, None)
     return True
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from quota_service.stores.valkey.address import Address
 from quota_service.stores.valkey.pipeline import Command, Endpoint, Pipeline
-from quota_service.stores.valkey.replying import NotTheMaster, ReplyError, checked
+from quota_service.stores.valkey.replying import NotTheMaster, ReplyError, checked, information
 from quota_service.stores.valkey.sentinel import Sentinels
 
 
@@ -61,14 +61,9 @@ class Dialler:
             ("INFO", "server", "replication"),
         ]  # only PING says whether data is being loaded
         replies = [checked(reply) for reply in await asyncio.gather(*map(pipeline.send, commands))]
-        about = _information(replies[-1])
+        about = information(replies[-1])
         if about.get("role") != "master":
             raise NotTheMaster("Valkey is a replica and decides nothing.")
         pipeline.run_id = about.get("run_id", "")
         if not pipeline.run_id:
             raise ReplyError("The server does not tell its run id.")
-
-
-def _information(text: bytes) -> dict[str, str]:
-    pairs = (line.partition(":") for line in text.decode(errors="replace").splitlines())
-    return {name: value for name, colon, value in pairs if colon}

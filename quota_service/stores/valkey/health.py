@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from quota_service.application.operations.health_ports import KeysSide, ValkeyFacts
 from quota_service.application.recovery_ports import Fence
 from quota_service.stores.valkey.recovery import fence_of
-from quota_service.stores.valkey.replying import ReplyError
+from quota_service.stores.valkey.replying import ReplyError, information
 from quota_service.stores.valkey.runner import Runner
 
 _SECTIONS = ("server", "replication", "persistence", "memory")
@@ -36,8 +35,8 @@ class ValkeyServerHealth:
 
     async def facts(self) -> ValkeyFacts:
         ahead_ms = await self._clock_ahead_ms()
-        information = _information(await self._connection.call("INFO", *_SECTIONS))
-        return _facts(information, await self._settings(), ahead_ms)
+        about = information(await self._connection.call("INFO", *_SECTIONS))
+        return _facts(about, await self._settings(), ahead_ms)
 
     async def organizations(self, organizations: Sequence[str]) -> Mapping[str, KeysSide]:
         now_ms, _ = await self._time_ms()
@@ -109,8 +108,3 @@ def _fence(raw: bytes | None, run_id: str) -> Fence:
 
 def _number(information: Mapping[str, str], name: str) -> int:
     return int(information.get(name, "0"))
-
-
-def _information(reply: Any) -> Mapping[str, str]:
-    pairs = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
-    return {name: value for name, colon, value in pairs if colon}

@@ -196,7 +196,7 @@ class ValkeyHoldStore:
         while await self.sweep(organization) == SWEEP_BATCH:
             pass
         found = await self.indexed(organization, after, count)
-        holds = await self._peek([key for _, key in found])
+        holds = await self._peek(organization, [key for _, key in found])
         next_ = f"{found[-1][0]} {found[-1][1]}" if len(found) == count else ""
         return Page(tuple([hold for hold in holds if hold.state is State.HELD]), next_)
 
@@ -226,11 +226,10 @@ class ValkeyHoldStore:
                 break
         return fresh[:count]
 
-    async def _peek(self, keys: Sequence[str]) -> list[Hold]:
+    async def _peek(self, organization: str, keys: Sequence[str]) -> list[Hold]:
         """Those of some holds that are there."""
-        if not keys:
-            return []
-        found = await self._connection.run(scripts.PEEK, tuple(keys), (scripts.DOC, scripts.LIVE))
+        meta = self._keys.common(organization)[0]
+        found = await self._connection.run(scripts.PEEK, (meta, *keys), (scripts.DOC, scripts.LIVE))
         return [hold_documents.decode_hold(doc, live) for doc, live in found if doc is not None]
 
     def epoch_of(self, organization: str) -> int:
@@ -249,7 +248,7 @@ class ValkeyHoldStore:
         await self._runner.run(organization, scripts.RESTORE, (key,), arguments, epoch=epoch)
 
     async def sweep(self, organization: str) -> int:
-        return await self._runner.sweep(organization)
+        return await self._runner.sweep(organization, forgets=True)
 
     async def publish_version(self, organization: str, version: int) -> None:
         await self._run(organization, scripts.PUBLISH, (), (version,))

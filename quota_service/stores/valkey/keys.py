@@ -7,6 +7,8 @@ anything (an idempotency key, an `each` value) comes last.
 
 from __future__ import annotations
 
+import re
+
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
 
@@ -47,13 +49,29 @@ class Keys:
         """What the keys of all windows begin with."""
         return f"{self._base(organization)}window/"
 
+    def windows_pattern(self, organization: str) -> str:
+        """What SCAN finds the keys of all windows by."""
+        return re.sub(r"([*?\[\]\\])", r"\\\1", self.windows_start(organization)) + "*"
+
     def values(self, organization: str, window: WindowRef) -> str:
         """The set of `each` values that have a counter in a window."""
-        return f"{self._base(organization)}values/{window.budget}/{window.start_ms}"
+        return f"{self.values_start(organization)}{window.budget}/{window.start_ms}"
 
-    def places(self, organization: str) -> str:
-        """Where holds count that were made anew and that no script has read since: see `_kept.lua`."""
-        return f"{self._base(organization)}places"
+    def values_start(self, organization: str) -> str:
+        """What the keys of all those sets begin with."""
+        return f"{self._base(organization)}values/"
+
+    def anew(self, hold_key: str) -> str:
+        """A hold that was made anew and that no script has read since: see `_kept.lua`."""
+        return f"{hold_key}/anew"
+
+    def left(self, organization: str) -> str:
+        """Holds that were live when the keys were made anew, to be looked at and forgotten."""
+        return f"{self._base(organization)}left"
+
+    def places(self, organization: str, epoch: int) -> str:
+        """Where holds count that were made anew for an epoch and that no script has read since."""
+        return f"{self._base(organization)}places/{epoch}"
 
     def gauge(self, organization: str, rate: RateTerm) -> str:
         """Where a rate limit stands for a value. Another meter or rate has another key: its debt has another

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -96,7 +95,8 @@ class ValkeyLooks:
         )
 
     async def _peek(self, organization: str, keys: Sequence[str]) -> list[LiveHold]:
-        found = await self._connection.run(scripts.PEEK, tuple(keys), (scripts.WINDOWS, scripts.LIVE))
+        meta = self._keys.common(organization)[0]
+        found = await self._connection.run(scripts.PEEK, (meta, *keys), (scripts.WINDOWS, scripts.LIVE))
         return self._live(organization, [(key, *parts) for key, parts in zip(keys, found, strict=True)])
 
     def _live(self, organization: str, rows: Iterable[Sequence[Any]]) -> list[LiveHold]:
@@ -127,7 +127,7 @@ def _windows(packed: bytes, start: int) -> tuple[WindowRef, ...]:
 
 async def window_keys(connection: Connection, keys: Keys, organization: str) -> AsyncIterator[list[str]]:
     """The keys of all windows that there are, some at a time. Looks at everything that the server has."""
-    pattern, cursor = re.sub(r"([*?\[\]\\])", r"\\\1", keys.windows_start(organization)) + "*", b"0"
+    pattern, cursor = keys.windows_pattern(organization), b"0"
     while True:
         cursor, found = await connection.call(
             "SCAN", cursor, "MATCH", pattern, "COUNT", KEYS_PER_SCAN, "TYPE", "string"

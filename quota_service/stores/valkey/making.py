@@ -16,9 +16,8 @@ from quota_service.stores.hold_documents import windows_digest
 from quota_service.stores.valkey import codec, scripts, terms
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.keys import Keys
-from quota_service.stores.valkey.looks import decode_places, window_keys, window_of
 from quota_service.stores.valkey.pipeline import Command, Packed, Pipeline, pack
-from quota_service.stores.valkey.replying import checked
+from quota_service.stores.valkey.replying import checked, information
 
 LOWERED = "-"
 """The fence of keys that are being made anew: no epoch."""
@@ -26,7 +25,9 @@ LOWERED = "-"
 SET_BATCH = 100
 """What is set, or forgotten, in one transaction: Valkey is slower with more, and keeps others waiting."""
 
-READ_BATCH = 1_000
+KEYS_PER_SCRIPT, HOLDS_PER_SCRIPT = 1_000, 200
+"""What one script that forgets looks at: a millisecond or two of the server's time."""
+
 KEYS_PASSED_BY = 8
 """Fewer than SCAN passes by in the time that it takes to look at a hold."""
 
@@ -34,9 +35,6 @@ PLACES_MS = 26 * 3_600_000
 """Longer than any hold lives."""
 
 T = TypeVar("T")
-
-_Place = tuple[str, str, str]
-"""A window's key, that of the set of its values ("": none), and its value."""
 
 
 class _Lane:
@@ -86,18 +84,24 @@ class ValkeyMaking:
         self._seen = seen
         self._epoch = epoch
         self._meta, self._live, _ = keys.common(organization)
+        self._left = keys.left(organization)
         self._lowered = f"{LOWERED}{epoch}"
+        self._made_in = f"{epoch} ".encode()
         self._lanes = [_Lane(each, self._meta, self._lowered) for each in own]
         self._placed: set[bytes] = set()  # windows of which is told where they are
 
-    async def clear(self, *, every_window: bool) -> bool:
+    async def clear(self) -> bool:
         if not await replace_fence(self._connection, self._meta, self._seen.text, self._lowered):
             return False
-        # Windows first: live holds, as long as they are there, tell which there are.
-        by_scan = every_window or await self._are_holds_many()
-        windows = self._every_window() if by_scan else self._windows_of_holds()
-        forgotten = await self._set(self._window_commands_to_forget(part) async for part in windows)
-        return forgotten and await self._forget_holds()
+        if not await self._set_aside():
+            return False
+        if not await self._is_memory_short():
+            return True
+        return await self._forget_counted() and await self._forget_left()
+
+    async def forget_windows(self, *, every: bool) -> bool:
+        by_scan = every or await self._are_holds_many()
+        return await (self._forget_every_window() if by_scan else self._forget_counted())
 
     async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]], places_of: PlacesOf) -> bool:
         return await self._set(self._hold_commands(part, places_of) async for part in parts if part)
@@ -109,46 +113,66 @@ class ValkeyMaking:
         raised = f"{self._epoch} {self._seen.run_id}"
         return await replace_fence(self._connection, self._meta, self._lowered, raised, str(version))
 
+    async def _set_aside(self) -> bool:
+        """Leaves the live holds there are to be forgotten later: no script takes them for holds any more."""
+        call = self._connection.call
+        is_any, are_others = await asyncio.gather(call("EXISTS", self._live), call("EXISTS", self._left))
+        commands: list[Command] = []
+        if is_any and are_others:  # the keys were made anew only just before
+            commands += (("ZUNIONSTORE", self._left, 2, self._left, self._live), ("DEL", self._live))
+        elif is_any:
+            commands += (("RENAME", self._live, self._left),)
+        return await self._set(part async for part in _in_parts(commands))
+
+    async def _is_memory_short(self) -> bool:
+        """Whether there might not be enough of it for what is left and as much again."""
+        memory = information(await self._connection.call("INFO", "memory"))
+        most = int(memory.get("maxmemory", 0))
+        return 0 < most < 2 * int(memory["used_memory"])
+
     async def _are_holds_many(self) -> bool:
         """Whether to look at each is more work than to pass by all that the server has."""
         holds, all_keys = await asyncio.gather(
-            self._connection.call("ZCARD", self._live), self._connection.call("DBSIZE")
+            self._connection.call("ZCARD", self._left), self._connection.call("DBSIZE")
         )
         return bool(holds * KEYS_PASSED_BY > all_keys)
 
-    async def _every_window(self) -> AsyncIterator[Sequence[_Place]]:
-        start = len(self._keys.windows_start(self._organization))
-        async for found in window_keys(self._connection, self._keys, self._organization):
-            windows = [window_of(key[start:], None) for key in found]
-            values = [self._keys.values(self._organization, each) for each in windows]
-            places = zip(found, values, (window.each_value for window in windows), strict=True)
-            async for part in _in_parts(places):
-                yield part
+    async def _forget_every_window(self) -> bool:
+        keys, organization, cursor = self._keys, self._organization, b"0"
+        named = (
+            self._lowered,
+            keys.windows_pattern(organization),
+            keys.windows_start(organization),
+            keys.values_start(organization),
+        )
+        while True:
+            arguments = (*named, cursor, KEYS_PER_SCRIPT)
+            reply: Any = await self._connection.run(scripts.FORGET_WINDOWS, (self._meta,), arguments)
+            if (cursor := bytes(reply)) in (b"", b"0"):
+                return bool(cursor)
 
-    async def _windows_of_holds(self) -> AsyncIterator[Sequence[_Place]]:
-        known: set[bytes] = set()  # most holds share their windows with others
-        places: dict[str, _Place] = {}
-        async for keys in self._live_holds():
-            found = await self._connection.run(scripts.PEEK, keys, (scripts.WINDOWS,))
-            fresh = {packed for (packed,) in found if packed is not None} - known
-            known |= fresh
-            for packed in fresh:
-                places |= {place[1]: place[1:4] for place in decode_places(packed)}
-        async for part in _in_parts(places.values()):
-            yield part
+    async def _forget_counted(self) -> bool:
+        """Forgets the windows in which holds count that are left."""
+        async for holds in self._holds_left():
+            keys = (self._meta, *holds)
+            if not await self._connection.run(scripts.FORGET_COUNTED, keys, (self._lowered,)):
+                return False
+        return True
 
-    async def _forget_holds(self) -> bool:
-        shared = (self._live, self._keys.places(self._organization))
-        done = await self._set([("DEL", *keys)] async for keys in self._live_holds())
-        return done and await self._set([("DEL", *part)] async for part in _in_parts(shared))
+    async def _forget_left(self) -> bool:
+        strings = self._keys.anew
+        forgotten = await self._set(
+            [("DEL", *keys, *map(strings, keys))] async for keys in self._holds_left()
+        )
+        return forgotten and await self._set(part async for part in _in_parts([("DEL", self._left)]))
 
-    async def _live_holds(self) -> AsyncIterator[tuple[str, ...]]:
+    async def _holds_left(self) -> AsyncIterator[tuple[str, ...]]:
         """Their keys, some at a time; nobody changes them meanwhile but who makes the keys anew."""
-        for start in count(0, READ_BATCH):
-            found = await self._connection.call("ZRANGE", self._live, start, start + READ_BATCH - 1)
+        for start in count(0, HOLDS_PER_SCRIPT):
+            found = await self._connection.call("ZRANGE", self._left, start, start + HOLDS_PER_SCRIPT - 1)
             if found:
                 yield tuple(key.decode() for key in found)
-            if len(found) < READ_BATCH:
+            if len(found) < HOLDS_PER_SCRIPT:
                 return
 
     async def _set(self, batches: AsyncIterable[Sequence[Command]]) -> bool:
@@ -179,7 +203,7 @@ class ValkeyMaking:
         for hold in holds:
             windows, _, reservation, idempotency_key, content_hash, expire_ms, whole = hold
             key = hold_start + reservation
-            own += (key, whole)
+            own += (self._keys.anew(key), self._made_in + whole)
             live += (expire_ms, key)
             if idempotency_key:
                 own += (idempotency_start + idempotency_key, f"{content_hash} {key}")
@@ -188,7 +212,7 @@ class ValkeyMaking:
                 places += (windows_digest(hold), self._packed_places(places_of(hold)))
         commands: list[Command] = [("MSET", *own), ("ZADD", self._live, *live)]
         if places:
-            name = self._keys.places(self._organization)
+            name = self._keys.places(self._organization, self._epoch)
             commands += (("HSET", name, *places), ("PEXPIRE", name, PLACES_MS))
         return commands
 
@@ -211,11 +235,6 @@ class ValkeyMaking:
             if forget_ms is not None:
                 commands.append(("PEXPIREAT", name, forget_ms))
         return commands
-
-    @staticmethod
-    def _window_commands_to_forget(places: Sequence[_Place]) -> list[Command]:
-        values: list[Command] = [("SREM", values, value) for _, values, value in places if values]
-        return [("DEL", *(key for key, _, _ in places)), *values]
 
 
 async def _in_parts(items: Iterable[T]) -> AsyncIterator[Sequence[T]]:

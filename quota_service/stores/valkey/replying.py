@@ -1,4 +1,4 @@
-"""What an error that Valkey replies with means."""
+"""What Valkey's replies mean: its errors, and what it says of itself."""
 
 from __future__ import annotations
 
@@ -41,3 +41,9 @@ def checked(reply: Any) -> Any:
     if text.startswith(_UNAVAILABLE):
         raise StoreUnavailable("Valkey cannot take the command now.") from reply
     raise ReplyError(text)
+
+
+def information(reply: bytes) -> dict[str, str]:
+    """What INFO answers, by name."""
+    pairs = (line.partition(":") for line in reply.decode(errors="replace").splitlines())
+    return {name: value for name, colon, value in pairs if colon}

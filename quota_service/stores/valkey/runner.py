@@ -14,7 +14,9 @@ from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.scripts import Code, Script
 
 SWEEP_BATCH = 200
-"""Due holds retired by one script: a few milliseconds of the server's time."""
+"""Due holds retired, or holds of an earlier epoch forgotten, by one script: a few milliseconds of the
+server's time.
+"""
 
 SWEEPS_MAX = 1_000
 """How often one call sweeps before it gives up."""
@@ -117,10 +119,13 @@ class Runner:
         except TimeoutError:
             raise StoreUnavailable("Valkey's keys are being made what the ledger says.") from None
 
-    async def sweep(self, organization: str) -> int:
-        """Retires a batch of due holds; returns how many."""
-        reply = await self.run(organization, scripts.SWEEP, (), (SWEEP_BATCH,))
-        return int(reply[2])
+    async def sweep(self, organization: str, *, forgets: bool = False) -> int:
+        """Retires a batch of due holds, and, if asked to, forgets one of an earlier epoch; returns how many
+        holds it looked at.
+        """
+        reply = await self.run(organization, scripts.SWEEP, (), (SWEEP_BATCH, SWEEP_BATCH if forgets else 0))
+        _, _, retired, forgotten = reply
+        return int(retired + forgotten)
 
 
 async def _nobody(organization: str) -> None:

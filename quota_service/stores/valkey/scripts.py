@@ -66,11 +66,13 @@ LEFT_BEHIND = Script("left_behind")
 LOOK = Script("look")
 FENCE = Script("fence", shared=())
 DROP = Script("drop", shared=())
+FORGET_WINDOWS = Script("forget_windows", shared=())
+FORGET_COUNTED = Script("forget_counted", shared=("_kept",))
 PEEK = Script("peek", shared=("_kept",))
 DOC, WINDOWS, LIVE = 1, 2, 3
 """The parts that PEEK can be asked for."""
 
-ALONE = (FENCE, DROP, PEEK)
+ALONE = (FENCE, DROP, FORGET_WINDOWS, FORGET_COUNTED, PEEK)
 """Scripts that do not look at the fence: for whoever makes an organization's keys anew, or only looks."""
 
 ALL = (

@@ -11,15 +11,13 @@ local function hold_of(doc, windows, packed)
 end
 
 local function read_hold(key)
-  local fields, is_string = kept(key)
-  if not fields[1] then return nil end
+  local fields, is_string = kept(key, int(EPOCH))
+  if not fields then return nil end
   if is_string then
-    redis.call('DEL', key)
-    redis.call('HSET', key, 'doc', fields[1], 'windows', fields[2], 'live', fields[3])
+    redis.call('DEL', key, string_of(key))
+    redis.call('HSET', key, 'doc', fields[1], 'windows', fields[2], 'live', fields[3], 'epoch', fields[5])
   end
   local hold = hold_of(fields[1], cmsgpack.unpack(fields[2]), fields[3])
-  -- What ended before the keys were made anew may have been charged more since than is known here. The ledger knows.
-  if hold.state ~= 'HELD' and fields[5] ~= int(EPOCH) then return nil end
   hold.key = key
   if fields[4] then hold.marks = cmsgpack.unpack(fields[4]) end
   return hold
@@ -80,6 +78,24 @@ local function retire(now, limit)
   end
   if #due > 0 then remember(now) end
   return #due
+end
+
+-- Forgets at most `limit` of the holds that were live when the keys were made anew, unless they are again; returns how many it looked at.
+local function forget_left(limit)
+  local epoch, looked_at = int(EPOCH), redis.call('ZPOPMIN', string.gsub(HOLDS, 'holds$', 'left'), limit)
+  for i = 1, #looked_at, 2 do
+    local key = looked_at[i]
+    local now, is_string = kept(key, epoch)
+    if not now then
+      local before = kept(key)
+      local again = before and beside(key, 'key/' .. (cjson.decode(before[1]).idempotency_key or ''))
+      if again and string.match(redis.call('GET', again) or '', '^%S+ (.+)$') == key then redis.call('DEL', again) end
+      redis.call('DEL', key, string_of(key))
+    elseif is_string then
+      redis.call('DEL', key)
+    end
+  end
+  return #looked_at / 2
 end
 
 -- Retires what is due, as far as one caller can be asked to. Returns whether nothing due remains: only then may a script decide on, or

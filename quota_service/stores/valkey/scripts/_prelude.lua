@@ -11,9 +11,9 @@
 --           where settlement is {charged, returned, overrun}: the moving part of a hold
 --   windows {{end_ms (0: none), window key, values key | '', each value, opening, keep_ms}, ...}: where a hold counts
 --   event   {type, at, charged, overrun, pico, late, final, epoch}; in the stream as field `e`, beside `doc`, `live` and `body`
--- A hold is a hash: `doc` (JSON, fixed, the caller's), `windows`, `live`, `epoch` (of whoever wrote it last), `marks` (what it took from rate
--- limits, see `_gauges.lua`) and `x:<request_id>` for each Extend. One that was made anew is a string until a script reads it: {doc, windows,
--- live}, see `_kept.lua`.
+-- A hold is a hash: `doc` (JSON, fixed, the caller's), `windows`, `live`, `epoch` (in which it was written last), `marks` (what it took from rate
+-- limits, see `_gauges.lua`) and `x:<request_id>` for each Extend. One that was made anew is a string until a script reads it: see `_kept.lua`.
+-- `left` has, like 2, the holds that were live when the keys were made anew, as far as they have not been looked at since: most are live again.
 --
 -- Replies are {code, now, ...}; `now` is the store's clock in ms, never behind the last time seen for the organization.
 

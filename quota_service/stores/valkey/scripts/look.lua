@@ -26,8 +26,8 @@ local holds = redis.call('ZCARD', HOLDS)
 if holds <= tonumber(ARGV[2]) then
   holds = {}
   for _, key in ipairs(redis.call('ZRANGE', HOLDS, 0, -1)) do
-    local fields = kept(key)
-    if fields[1] then holds[#holds + 1] = {key, fields[2], fields[3]} end
+    local fields = kept(key, int(EPOCH))
+    if fields then holds[#holds + 1] = {key, fields[2], fields[3]} end
   end
 end
 return {CODE.OK, now, EPOCH, last_event(), windows, events, holds}
