@@ -162,11 +162,8 @@ async def _found(service: Connection, scene: Scene) -> None:
             parent=parent, project_id="assistant", project=directory_pb2.Project()
         )
     )
-    await directory.CreateApiKey(
-        directory_pb2.CreateApiKeyRequest(
-            parent=parent, api_key_id=scene.subject.api_key, api_key=directory_pb2.ApiKey(user="ada")
-        )
-    )
+    key = directory_pb2.ApiKey(name=f"{parent}/apiKeys/{scene.subject.api_key}", user="ada")
+    await directory.UpdateApiKey(directory_pb2.UpdateApiKeyRequest(api_key=key, allow_missing=True))
 
 
 def authorize_requests(scene: Scene) -> Iterator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import secrets
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -137,7 +138,20 @@ async def _stores(settings: Settings) -> AsyncIterator[Settings]:
     from quota_service.embedded import EmbeddedStores  # an extra: production need not have it
 
     async with EmbeddedStores(Path(settings.data_dir)) as stores:
-        yield replace(settings, valkey_url=stores.valkey_url, postgres_url=stores.postgres_url)
+        pepper = settings.key_pepper or _kept_pepper(Path(settings.data_dir) / "key-pepper")
+        yield replace(
+            settings, valkey_url=stores.valkey_url, postgres_url=stores.postgres_url, key_pepper=pepper
+        )
+
+
+def _kept_pepper(file: Path) -> str:
+    """A pepper that stays with the data, made when it is first needed."""
+    if not file.exists():
+        fresh = file.with_suffix(".new")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_hex(32))
+        fresh.rename(file)  # a crash leaves all of it or nothing
+    return file.read_text()
 
 
 @asynccontextmanager

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 PATIENCE_MS = 40
 DEV_PATIENCE_MS = 1_000
+
+
+PEPPER_LENGTH_MIN = 32
 
 
 class SettingsError(Exception):
@@ -30,6 +33,8 @@ class Settings:
     policy answers; 0: 40, or 1,000 in development mode, where other work may hold a machine up.
     `buffer_bytes_max`: how many bytes of an organization's events may wait in Valkey while PostgreSQL is
     away.
+    `key_pepper`: what secrets of API keys are recognized with, at least 32 characters, the same for all
+    replicas; after a comma those before it, whose secrets are still good. Empty: no such secrets.
     """
 
     dev: bool = False
@@ -46,6 +51,12 @@ class Settings:
     left_behind_ms: int = 10_000
     patience_ms: int = 0
     buffer_bytes_max: int = 256 * 1024 * 1024
+    key_pepper: str = field(default="", repr=False)
+
+    @property
+    def key_peppers(self) -> tuple[str, ...]:
+        """The current pepper first."""
+        return tuple(self.key_pepper.split(",")) if self.key_pepper else ()
 
     @property
     def patience_s(self) -> float:
@@ -62,6 +73,11 @@ class Settings:
             raise SettingsError(
                 "Set QUOTA_VALKEY_URL and QUOTA_POSTGRES_URL, or use development mode (--dev)."
             )
+        if any(len(pepper) < PEPPER_LENGTH_MIN for pepper in self.key_peppers):
+            raise SettingsError(
+                f"QUOTA_KEY_PEPPER must have at least {PEPPER_LENGTH_MIN} characters, and so must each after"
+                " a comma: `openssl rand -hex 32` makes one."
+            )
         if not is_loopback(self.address):
             raise SettingsError(
                 "The service asks nobody who they are yet, so it listens on loopback only, "
@@ -74,10 +90,10 @@ class Settings:
         SettingsError.
         """
         values: dict[str, object] = {}
-        for field in fields(cls):
-            raw = environment.get(f"QUOTA_{field.name.upper()}", "")
+        for each in fields(cls):
+            raw = environment.get(f"QUOTA_{each.name.upper()}", "")
             if raw:
-                values[field.name] = _parsed(field.name, str(field.type), raw)
+                values[each.name] = _parsed(each.name, str(each.type), raw)
         values.update({name: value for name, value in given.items() if value is not None})
         return cls(**values)  # type: ignore[arg-type]
 

@@ -113,7 +113,7 @@ def new_reservation(now_ms: int) -> str:
 
 def _violations(plans: Plans, plan: Plan, moment: Moment) -> tuple[Violation, ...]:
     """The reasons to refuse that do not depend on what has been spent."""
-    found = plan.violations
+    found = (*plan.violations, *moment.violations)
     if moment.card is None:
         message = messages.no_price(plan.facts.provider, plan.facts.model)
         found = (*found, Violation(Reason.MODEL_UNKNOWN, message))

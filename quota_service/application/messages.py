@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from quota_service.domain.admission import Excess
 from quota_service.domain.amounts import Meter
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import (
     Action,
     Block,
@@ -137,6 +138,12 @@ def _interval(milliseconds: int) -> str:
             number = milliseconds // unit_ms
             return name if number == 1 else f"{number} {name}s"
     return f"{milliseconds} ms"
+
+
+def key_over(key: ApiKey) -> str:
+    """A key's time is over."""
+    ended = EPOCH + timedelta(milliseconds=key.end_ms or 0)
+    return short(f"The time of API key “{key.id}” was over on {ended:%-d %B %Y at %H:%M} UTC.")
 
 
 def model_not_allowed(policy: ModelPolicy, model: Model) -> str:

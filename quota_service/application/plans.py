@@ -42,13 +42,14 @@ _REASONS = {
     SubjectFault.UNKNOWN: Reason.SUBJECT_UNKNOWN,
     SubjectFault.CONTRADICTORY: Reason.SUBJECT_CONTRADICTORY,
     SubjectFault.DISABLED: Reason.SUBJECT_DISABLED,
+    SubjectFault.REVOKED: Reason.API_KEY_REVOKED,
 }
 
 
 class Moment(NamedTuple):
     """A plan in a stretch of time. `terms.budgets` and `budgets` are in the same order; `card` is `None`
     where the model has no price. `others` are the plans, in the same stretch, of the models that may be
-    granted in place of the asked one.
+    granted in place of the asked one. `violations`: the plan's reasons to refuse that time brings.
     """
 
     basis: Basis
@@ -56,6 +57,7 @@ class Moment(NamedTuple):
     budgets: tuple[Budget, ...]
     card: RateCard | None
     others: tuple[tuple[Plan, Moment], ...] = ()
+    violations: tuple[Violation, ...] = ()
 
     @property
     def windows(self) -> tuple[WindowRef, ...]:
@@ -89,6 +91,7 @@ class Plan:
         )
         self._plans = plans
         self._sent = subject
+        self._key = configuration.directory.api_keys.get(completed.api_key)
         self._matching = tuple(
             budget
             for _, budget in sorted(configuration.budgets.items())
@@ -152,7 +155,19 @@ class Plan:
         ]
         live = [(budget, term) for budget, term in found if term is not None]
         terms = Terms(budgets=tuple(term for _, term in live), rates=self.rates)
-        return Moment(_NO_BASIS, terms, tuple(budget for budget, _ in live), card)
+        budgets = tuple(budget for budget, _ in live)
+        return Moment(_NO_BASIS, terms, budgets, card, violations=self._key_over(now_ms, bounds))
+
+    def _key_over(self, now_ms: int, bounds: Bounds) -> tuple[Violation, ...]:
+        """Why the key refuses the request, where its time is over."""
+        key = self._key
+        if key is None or key.end_ms is None:
+            return ()
+        if not key.has_ended(now_ms):
+            bounds.within(0, key.end_ms)
+            return ()
+        bounds.within(key.end_ms, None)
+        return (Violation(Reason.API_KEY_REVOKED, messages.key_over(key), f"apiKeys/{key.id}"),)
 
     def _diversions(self, budgets: Iterable[Budget]) -> list[Plan]:
         """The plans of the models that the ladders divert to."""

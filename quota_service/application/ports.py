@@ -12,6 +12,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from quota_service.application.ledger_ports import Charged, LedgerSpend, Written
 from quota_service.domain import commands
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import Budget, Seed
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.ledger import Entry
@@ -21,7 +22,7 @@ from quota_service.domain.period import Window
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import Hold
-from quota_service.domain.subject import ApiKey, Organization, Project, Team, User
+from quota_service.domain.subject import Organization, Project, Team, User
 
 R = TypeVar("R", Team, User, ApiKey, Project, Budget, RateLimit, ModelPolicy, Model)
 V_co = TypeVar("V_co", covariant=True)
@@ -123,6 +124,10 @@ class ConfigurationStore(Protocol):
     async def list_organizations(self, page_size: int, after: str) -> Page[Stored[Organization]]: ...
 
     async def get(self, organization: str, kind: type[R], id_: str) -> Stored[R] | None: ...
+
+    async def keys_with(self, start: str) -> tuple[tuple[str, str], ...]:
+        """The organizations and ids of the API keys that have a secret with that start."""
+        ...
 
     async def list(self, organization: str, kind: type[R], page_size: int, after: str) -> Page[Stored[R]]:
         """By id. Raises OrganizationNotFound."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from quota_service.application.ports import Change, ConfigurationStore, HoldStore
-from quota_service.domain.subject import ApiKey, Project, Subject, Team, User
+from quota_service.domain.api_key import ApiKey
+from quota_service.domain.subject import Project, Subject, Team, User
 
 
 class Registration:

@@ -136,7 +136,8 @@ def _of_budget(
 
 
 def _refuse_problems(plan: Plan) -> None:
-    """Whoever is disabled may still be asked about."""
-    problems = [problem for problem in plan.problems if problem.fault is not SubjectFault.DISABLED]
+    """Whoever is stopped may still be asked about."""
+    stopped = (SubjectFault.DISABLED, SubjectFault.REVOKED)
+    problems = [problem for problem in plan.problems if problem.fault not in stopped]
     if problems:
         raise ReferenceUnknown(*(FieldProblem("subject", problem.message) for problem in problems))

@@ -67,8 +67,8 @@ def alerts(budget: str, since: str | None, until: str | None, limit: int) -> Non
             parent=parent,
             page_size=min(limit, PAGE_SIZE),
             source=f"{parent}/budgets/{output.short_id(budget)}" if budget else "",
-            start_time=instant("--since", since, zones[""]),
-            end_time=instant("--until", until, zones[""]),
+            start_time=instant("--since", since, zones[""]) if since else None,
+            end_time=instant("--until", until, zones[""]) if until else None,
         )
         return [each async for each in first(list_alerts(session.connection, query), limit)], zones
 
@@ -108,8 +108,8 @@ def denials(
             parent=parent,
             page_size=min(limit, PAGE_SIZE),
             source=f"{parent}/budgets/{output.short_id(budget)}" if budget else "",
-            start_time=instant("--since", since, zone),
-            end_time=instant("--until", until, zone),
+            start_time=instant("--since", since, zone) if since else None,
+            end_time=instant("--until", until, zone) if until else None,
             team=team,
             user=user,
             api_key=api_key,

@@ -138,8 +138,8 @@ def ledger(
             api_key=api_key,
             project=project,
             source=f"{parent}/budgets/{output.short_id(budget)}" if budget else "",
-            start_time=instant("--since", since, zone),
-            end_time=instant("--until", until, zone),
+            start_time=instant("--since", since, zone) if since else None,
+            end_time=instant("--until", until, zone) if until else None,
         )
         return [entry async for entry in first(list_entries(session.connection, query), limit)], zone
 
@@ -152,10 +152,10 @@ def ledger(
         _print_entries(entries, zone, more=len(entries) == limit)
 
 
-def instant(option: str, written: str | None, zone: str) -> Timestamp | None:
+def instant(option: str, written: str, zone: str) -> Timestamp:
     """The instant that an option says, in a time zone. Raises CommandError."""
     try:
-        return instant_reader(zone)(written) if written else None
+        return instant_reader(zone)(written)
     except ValueError as error:
         raise CommandError(f"{option}: {error}") from None
 

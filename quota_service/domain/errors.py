@@ -158,3 +158,15 @@ class Overloaded(QuotaError):
 
 class DeadlineTooShort(QuotaError):
     """The caller's deadline leaves too little time to begin: nothing was done."""
+
+
+class ApiKeyUnknown(NotFound):
+    """No API key has a secret, or not any more."""
+
+
+class ApiKeyRevoked(QuotaError):
+    """An API key was revoked, or its time or that of its secret is over."""
+
+
+class PepperMissing(QuotaError):
+    """The service has no pepper for secrets of API keys."""

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
+from quota_service.domain.api_key import ApiKey
+
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+|:-]{0,127}")
 
 
@@ -57,17 +59,6 @@ class User:
     display_name: str = ""
     email: str = ""
     teams: tuple[str, ...] = ()
-    disabled: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiKey:
-    """Belongs to a user or to a team: exactly one of both is set."""
-
-    id: str
-    display_name: str = ""
-    user: str = ""
-    team: str = ""
     disabled: bool = False
 
 
@@ -126,6 +117,7 @@ class SubjectFault(IntEnum):
     UNKNOWN = 1
     CONTRADICTORY = 2
     DISABLED = 3
+    REVOKED = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +139,7 @@ def complete(subject: Subject, directory: Directory) -> tuple[Subject, tuple[Sub
         *_unknown(completed, directory),
         *_contradictory(completed, directory),
         *_disabled(completed, directory),
+        *_revoked(completed, directory),
     )
     return completed, problems
 
@@ -203,6 +196,14 @@ def _disabled(subject: Subject, directory: Directory) -> tuple[SubjectProblem, .
         for collection, id_, entry in parts(subject, directory)
         if entry is not None and entry.disabled
     )
+
+
+def _revoked(subject: Subject, directory: Directory) -> tuple[SubjectProblem, ...]:
+    key = directory.api_keys.get(subject.api_key)
+    if key is None or key.revoke_ms is None:
+        return ()
+    message = f"The API key “{key.id}” was revoked."
+    return (SubjectProblem(fault=SubjectFault.REVOKED, source=f"apiKeys/{key.id}", message=message),)
 
 
 def _contradictory(subject: Subject, directory: Directory) -> tuple[SubjectProblem, ...]:

@@ -12,10 +12,11 @@ from google.protobuf.message import Message
 
 from quota_service.application.administration.resources import Resources
 from quota_service.application.ports import Stored
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import Budget
 from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.ratelimit import RateLimit
-from quota_service.domain.subject import ApiKey, Project, Team, User
+from quota_service.domain.subject import Project, Team, User
 from quota_service.edge import masks, names, paging
 
 

@@ -9,18 +9,25 @@ from quota.v1.directory_pb2_grpc import DirectoryServiceServicer
 from quota_service.application.administration.directory import Directory
 from quota_service.application.administration.organizations import Organizations
 from quota_service.application.ports import Stored
+from quota_service.application.resolving import KeyResolution
 from quota_service.domain.subject import Organization
 from quota_service.edge import masks, names, paging
 from quota_service.edge.calls import Context
 from quota_service.edge.collection import Collection
 from quota_service.edge.convert import directory as convert
+from quota_service.edge.convert.times import duration_ms
+
+DEFAULT_GRACE_MS = 24 * 3_600_000
+"""How long a secret stays valid after a rotation that says nothing of it."""
 
 
 class DirectoryServicer(DirectoryServiceServicer):
     """Every method answers as the contract says; errors are raised and translated around it."""
 
-    def __init__(self, organizations: Organizations, directory: Directory) -> None:
+    def __init__(self, organizations: Organizations, directory: Directory, resolution: KeyResolution) -> None:
         self._organizations = organizations
+        self._keys = directory.api_keys
+        self._resolution = resolution
         self._teams = Collection(
             resources=directory.teams,
             collection=names.TEAMS,
@@ -155,9 +162,10 @@ class DirectoryServicer(DirectoryServiceServicer):
         return Empty()
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.ApiKey:
-        return await self._api_keys.create(
-            request.parent, request.api_key_id, request.api_key, request.request_id
-        )
+        organization = names.parse_organization(request.parent, "parent")
+        value = convert.api_key_of(request.api_key, request.api_key_id)
+        issued = await self._keys.issue(organization, value, request.request_id)
+        return convert.api_key(organization, *issued)
 
     async def GetApiKey(self, request: pb.GetApiKeyRequest, context: Context) -> pb.ApiKey:
         return await self._api_keys.get(request.name)
@@ -174,3 +182,18 @@ class DirectoryServicer(DirectoryServiceServicer):
     async def DeleteApiKey(self, request: pb.DeleteApiKeyRequest, context: Context) -> Empty:
         await self._api_keys.delete(request.name, request.etag)
         return Empty()
+
+    async def RotateApiKey(self, request: pb.RotateApiKeyRequest, context: Context) -> pb.ApiKey:
+        organization, id_ = names.parse(request.name, names.API_KEYS, "name")
+        grace_ms = duration_ms(request.grace) if request.HasField("grace") else DEFAULT_GRACE_MS
+        issued = await self._keys.rotate(organization, id_, grace_ms, request.request_id)
+        return convert.api_key(organization, *issued)
+
+    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Context) -> pb.ApiKey:
+        organization, id_ = names.parse(request.name, names.API_KEYS, "name")
+        return convert.api_key(organization, await self._keys.revoke(organization, id_))
+
+    async def ResolveApiKey(
+        self, request: pb.ResolveApiKeyRequest, context: Context
+    ) -> pb.ResolveApiKeyResponse:
+        return convert.resolved(await self._resolution.resolve(request.secret))

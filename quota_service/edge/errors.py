@@ -70,6 +70,7 @@ ANSWERS: Mapping[type[QuotaError], Answer] = {
     errors.OrganizationNotFound: Answer(StatusCode.NOT_FOUND, errors_pb2.ERROR_REASON_ORGANIZATION_NOT_FOUND),
     errors.BudgetNotFound: Answer(StatusCode.NOT_FOUND, errors_pb2.ERROR_REASON_BUDGET_NOT_FOUND),
     errors.ReservationNotFound: Answer(StatusCode.NOT_FOUND, errors_pb2.ERROR_REASON_RESERVATION_NOT_FOUND),
+    errors.ApiKeyUnknown: Answer(StatusCode.NOT_FOUND, errors_pb2.ERROR_REASON_API_KEY_UNKNOWN),
     errors.NotFound: Answer(StatusCode.NOT_FOUND, errors_pb2.ERROR_REASON_RESOURCE_NOT_FOUND),
     errors.IdempotencyConflict: Answer(
         StatusCode.ALREADY_EXISTS, errors_pb2.ERROR_REASON_IDEMPOTENCY_CONFLICT
@@ -84,6 +85,8 @@ ANSWERS: Mapping[type[QuotaError], Answer] = {
     errors.WindowsDiffer: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_WINDOWS_DIFFER),
     errors.NoLiveWindow: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_NO_LIVE_WINDOW),
     errors.BudgetDisabled: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_BUDGET_DISABLED),
+    errors.ApiKeyRevoked: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_API_KEY_REVOKED),
+    errors.PepperMissing: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_PEPPER_MISSING),
     errors.Overloaded: Answer(StatusCode.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_OVERLOADED),
     errors.StoreUnavailable: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE),
     errors.BufferFull: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE),

@@ -21,6 +21,7 @@ from quota_service.application.memory import Memory
 from quota_service.application.offline import Offline
 from quota_service.application.opening import Openings
 from quota_service.application.outage import Outages
+from quota_service.application.peppers import Peppers
 from quota_service.application.recording import Recording
 from quota_service.application.recovery import Recovery
 from quota_service.application.registration import Registration
@@ -116,6 +117,8 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         ledger=ledger,
         aliases=aliases,
         holds=holds,
+        health=health,
+        peppers=Peppers(settings.key_peppers),
         configurations=configurations,
         openings=openings,
         recovery=recovery,

@@ -23,10 +23,13 @@ from quota_service.application.alerts import Alerts
 from quota_service.application.configurations import Configurations
 from quota_service.application.dead_letters import DeadLetters
 from quota_service.application.exposure import Exposures
+from quota_service.application.health import Health
 from quota_service.application.opening import Openings
 from quota_service.application.operations.doctor import Doctor
 from quota_service.application.operations.reconciliation import Reconciliation
+from quota_service.application.peppers import Peppers
 from quota_service.application.recovery import Recovery
+from quota_service.application.resolving import KeyResolution
 from quota_service.application.statuses import Statuses
 from quota_service.application.tracking import Tracked
 from quota_service.application.watching import Watching
@@ -67,6 +70,8 @@ class Foundation:
     ledger: PostgresLedger
     aliases: GenaiAliases
     holds: ValkeyHoldStore
+    health: Health
+    peppers: Peppers
     configurations: Configurations
     openings: Openings
     recovery: Recovery
@@ -84,11 +89,20 @@ def services(quota: QuotaServicer, given: Foundation, *, development: bool) -> S
     return Services(
         quota=quota,
         budgets=_budgets(given, administration, shared),
-        directory=DirectoryServicer(organizations, directory(administration)),
+        directory=_directory(given, administration, organizations),
         catalog=CatalogServicer(Catalogue(administration, shared)),
         reports=ReportServicer(organizations, given.ledger),
         alerts=AlertServicer(organizations, PostgresAlerts(given.pool), PostgresDenials(given.pool)),
         operations=_operations(given, organizations, development=development),
+    )
+
+
+def _directory(
+    given: Foundation, administration: changes.Changes, organizations: Organizations
+) -> DirectoryServicer:
+    resolution = KeyResolution(given.configurations, given.store, given.holds, given.health, given.peppers)
+    return DirectoryServicer(
+        organizations, directory(administration, given.peppers, given.holds.now_ms), resolution
     )
 
 

@@ -32,6 +32,8 @@ from quota_service.application.configurations import Configurations
 from quota_service.application.exposure import Exposures
 from quota_service.application.health import Health
 from quota_service.application.opening import Openings
+from quota_service.application.peppers import Peppers
+from quota_service.application.resolving import KeyResolution
 from quota_service.application.statuses import Statuses
 from quota_service.application.watching import Watching
 from quota_service.domain.commands import Event
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from quota.v1.report_pb2_grpc import ReportServiceAsyncStub
 
 ACME = "organizations/acme"
+PEPPERS = Peppers(["the pepper of these tests is long enough"])
 IMPORTED = tuple(
     Model(provider=provider, model=model, prices=(DatedRate(0, Rate(0, 5, 5, 5, 5)),), imported=True)
     for provider, model in (
@@ -154,7 +157,11 @@ def _server(pool: asyncpg.Pool, runner: Runner, publisher: Publisher) -> Server:
             Exposures(configurations, holds, statuses, PostgresBalances(pool)),
             None,  # type: ignore[arg-type]  # changes no money
         ),
-        directory=DirectoryServicer(organizations, directory(changes)),
+        directory=DirectoryServicer(
+            organizations,
+            directory(changes, PEPPERS, holds.now_ms),
+            KeyResolution(configurations, store, holds, Health(), PEPPERS),
+        ),
         catalog=CatalogServicer(Catalogue(changes, shared)),
         reports=ReportServicer(organizations, ledger),
         alerts=AlertServiceServicer(),  # type: ignore[abstract]  # answers nothing

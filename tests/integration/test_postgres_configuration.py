@@ -8,6 +8,7 @@ from dataclasses import replace
 import asyncpg
 import pytest
 
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.errors import (
     AlreadyExists,
     IdempotencyConflict,
@@ -15,7 +16,7 @@ from quota_service.domain.errors import (
     OrganizationNotFound,
     ResourceInUse,
 )
-from quota_service.domain.subject import ApiKey, Organization, Team
+from quota_service.domain.subject import Organization, Team
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from tests.integration.postgres_values import ACME, delete, put
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quota_service.domain.amounts import Limits, Meter
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import (
     Block,
     Budget,
@@ -25,7 +26,7 @@ from quota_service.domain.period import Fixed, Monthly, Weekly
 from quota_service.domain.pricing import DatedRate, Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.scope import Each, Scope
-from quota_service.domain.subject import ApiKey, Dimension, Organization, OutagePolicy, Project, Team, User
+from quota_service.domain.subject import Dimension, Organization, OutagePolicy, Project, Team, User
 from quota_service.stores.postgres import documents
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from tests.integration.postgres_values import GPT

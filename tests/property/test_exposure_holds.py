@@ -9,6 +9,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from quota_service.domain.amounts import Amounts, Limits
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import (
     Adjustment,
     Block,
@@ -28,7 +29,6 @@ from quota_service.domain.pricing import Model
 from quota_service.domain.schedule import window_of
 from quota_service.domain.scope import Each, Facts, Scope, each_value, matches
 from quota_service.domain.subject import (
-    ApiKey,
     Dimension,
     Directory,
     Organization,

@@ -142,10 +142,8 @@ async def user(client: Client, id_: str, *teams: str, disabled: bool = False) ->
 
 
 async def api_key(client: Client, id_: str, **fields: Any) -> None:
-    request = directory_pb2.CreateApiKeyRequest(
-        parent=ACME, api_key_id=id_, api_key=directory_pb2.ApiKey(**fields)
-    )
-    await client.directory.CreateApiKey(request)
+    key = directory_pb2.ApiKey(name=f"{ACME}/apiKeys/{id_}", **fields)
+    await client.directory.UpdateApiKey(directory_pb2.UpdateApiKeyRequest(api_key=key, allow_missing=True))
 
 
 async def project(client: Client, id_: str, **fields: Any) -> None:

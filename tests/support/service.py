@@ -20,6 +20,7 @@ from quota_service import compose
 from quota_service.config import Settings
 
 ACME = "organizations/acme"
+PEPPER = "the pepper of these tests is long enough"
 PROVIDER, MODEL = "openai", "gpt-4o"  # 2.50 and 10 USD per million input and output tokens
 
 
@@ -52,10 +53,8 @@ class Client:
         await self.directory.CreateUser(
             directory_pb2.CreateUserRequest(parent=ACME, user_id="ada", user=user)
         )
-        key = directory_pb2.ApiKey(user="ada")
-        await self.directory.CreateApiKey(
-            directory_pb2.CreateApiKeyRequest(parent=ACME, api_key_id="key-ada", api_key=key)
-        )
+        key = directory_pb2.ApiKey(name=f"{ACME}/apiKeys/key-ada", user="ada")
+        await self.directory.UpdateApiKey(directory_pb2.UpdateApiKeyRequest(api_key=key, allow_missing=True))
 
     async def budget(self, id_: str, *, limits: types_pb2.Amounts, **fields: object) -> budget_pb2.Budget:
         """A monthly budget of acme, HARD unless said otherwise."""
@@ -106,7 +105,7 @@ async def running_service(
         left_behind_ms=500,
         calls_behind_max=1_000,  # the server shares the tests' event loop, which is often behind
         patience_ms=patience_ms,
-        **given,
+        **{"key_pepper": PEPPER, **given},
     )
     async with compose.running(settings) as address, grpc.aio.insecure_channel(address) as channel:
         yield Client(channel, address)

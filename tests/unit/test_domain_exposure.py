@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from quota_service.domain.amounts import Amounts, Limits
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import (
     Adjustment,
     Block,
@@ -24,7 +25,7 @@ from quota_service.domain.exposure import Exposure, PartKind, exposure
 from quota_service.domain.period import Daily, Monthly, Once
 from quota_service.domain.pricing import Model
 from quota_service.domain.scope import Each, Scope
-from quota_service.domain.subject import ApiKey, Dimension, Directory, Organization, OutagePolicy, Team, User
+from quota_service.domain.subject import Dimension, Directory, Organization, OutagePolicy, Team, User
 from quota_service.domain.terms import Counters
 
 NOW_MS = 1_796_126_400_000  # 2026-12-01T12:00:00Z

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from quota_service.domain.subject import (
-    ApiKey,
-    Directory,
-    Project,
-    Subject,
-    SubjectFault,
-    Team,
-    User,
-    complete,
-)
+from quota_service.domain.api_key import ApiKey
+from quota_service.domain.subject import Directory, Project, Subject, SubjectFault, Team, User, complete
 
 DIRECTORY = Directory(
     teams={

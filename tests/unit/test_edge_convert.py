@@ -13,6 +13,7 @@ from quota_service.application.ledger_ports import LedgerRow
 from quota_service.application.ports import Stored
 from quota_service.application.statuses import Status
 from quota_service.domain.amounts import Amounts, Limits, Meter
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import (
     Block,
     Budget,
@@ -31,16 +32,7 @@ from quota_service.domain.pricing import DatedRate, Model, Rate, Usage
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.scope import Each, Scope
-from quota_service.domain.subject import (
-    ApiKey,
-    Dimension,
-    Organization,
-    OutagePolicy,
-    Project,
-    Subject,
-    Team,
-    User,
-)
+from quota_service.domain.subject import Dimension, Organization, OutagePolicy, Project, Subject, Team, User
 from quota_service.domain.terms import Counters, Term
 from quota_service.edge.convert import (
     budget,

@@ -9,9 +9,10 @@ import pytest
 
 from quota_service.application.configurations import Configurations
 from quota_service.application.health import Health
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import OrganizationNotFound, StoreUnavailable
-from quota_service.domain.subject import ApiKey, Directory, Organization, Subject
+from quota_service.domain.subject import Directory, Organization, Subject
 
 
 class AnyKey(Mapping[str, ApiKey]):

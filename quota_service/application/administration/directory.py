@@ -1,18 +1,20 @@
-"""Teams, users, API keys and projects."""
+"""Teams, users and projects, and the directory as a whole."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from quota_service.application.administration.api_keys import ApiKeys
 from quota_service.application.administration.changes import Changes
 from quota_service.application.administration.references import existence_faults, scope_referrers
 from quota_service.application.administration.resources import Resources, refuse_repeats
+from quota_service.application.peppers import Peppers
 from quota_service.application.ports import Change
-from quota_service.domain.errors import FieldProblem, InvalidRequest
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.faults import refuse
 from quota_service.domain.model_policy import ModelPolicy
-from quota_service.domain.subject import ApiKey, Project, Team, User
+from quota_service.domain.subject import Project, Team, User
 
 
 class Teams(Resources[Team]):
@@ -53,31 +55,6 @@ class Users(Resources[User]):
         return [*keys, *await scope_referrers(change, lambda scope: scope.user == id_)]
 
 
-class ApiKeys(Resources[ApiKey]):
-    """Raises ReferenceUnknown where the owner does not exist."""
-
-    kind = ApiKey
-    singular = "API key"
-    field = "api_key"
-
-    async def admit(self, change: Change, value: ApiKey) -> ApiKey:
-        if bool(value.user) == bool(value.team):
-            raise InvalidRequest(
-                FieldProblem("api_key.owner", "must be a user or a team: say who spends with this key")
-            )
-        refuse(
-            (
-                *await existence_faults(change, User, [("user", value.user)]),
-                *await existence_faults(change, Team, [("team", value.team)]),
-            ),
-            "api_key.",
-        )
-        return value
-
-    async def referrers(self, change: Change, id_: str) -> Sequence[str]:
-        return await scope_referrers(change, lambda scope: scope.api_key == id_)
-
-
 class Projects(Resources[Project]):
     """Projects refer to nothing."""
 
@@ -102,6 +79,7 @@ class Directory:
     projects: Projects
 
 
-def directory(changes: Changes) -> Directory:
-    """The directory's use cases over one store."""
-    return Directory(Teams(changes), Users(changes), ApiKeys(changes), Projects(changes))
+def directory(changes: Changes, peppers: Peppers, now_ms: Callable[[], int]) -> Directory:
+    """The directory's use cases over one store. `now_ms` is the deciding store's clock."""
+    api_keys = ApiKeys(changes, peppers, now_ms)
+    return Directory(Teams(changes), Users(changes), api_keys, Projects(changes))

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from quota_service.application.administration.shared_catalogue import SharedCatalogue
 from quota_service.application.ports import Change
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import ModelKey
 from quota_service.domain.errors import ReferenceUnknown
@@ -16,7 +17,7 @@ from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.scope import Scope
 from quota_service.domain.scope_rules import Reference
-from quota_service.domain.subject import ApiKey, Dimension, Project, Team, User
+from quota_service.domain.subject import Dimension, Project, Team, User
 
 M = TypeVar("M", Team, User, ApiKey, Project)
 

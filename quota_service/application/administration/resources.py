@@ -9,11 +9,12 @@ from typing import ClassVar, Generic, TypeVar
 from quota_service.application.administration.changes import Changes, require_etag, require_id, require_unused
 from quota_service.application.administration.content import resource_hash
 from quota_service.application.ports import Change, Page, Stored
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import Budget
 from quota_service.domain.errors import AlreadyExists, FieldProblem, InvalidRequest, NotFound
 from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.ratelimit import RateLimit
-from quota_service.domain.subject import ApiKey, Project, Team, User
+from quota_service.domain.subject import Project, Team, User
 
 N = TypeVar("N", Team, User, ApiKey, Project, Budget, RateLimit, ModelPolicy)
 
@@ -45,6 +46,10 @@ class Resources(ABC, Generic[N]):
     async def referrers(self, change: Change, id_: str) -> Sequence[str]:
         """What refers to it, such as `users/ada`."""
 
+    def content(self, value: N) -> str:
+        """What tells a repeated creation from another one."""
+        return resource_hash(self.field, value)
+
     async def create(self, organization: str, value: N, request_id: str = "") -> Stored[N]:
         """Raises AlreadyExists, IdempotencyConflict, InvalidRequest, OrganizationNotFound.
 
@@ -53,7 +58,7 @@ class Resources(ABC, Generic[N]):
         require_id(value.id, f"{self.field}_id")
         await self.prepare(organization)
         async with self._changes.change(organization) as change:
-            if request_id and not await change.claim_request(request_id, resource_hash(self.field, value)):
+            if request_id and not await change.claim_request(request_id, self.content(value)):
                 return await self._created_before(change, value.id)
             if await change.get(self.kind, value.id) is not None:
                 raise AlreadyExists(f"{self._name(value.id)} exists already.")

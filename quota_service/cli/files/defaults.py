@@ -11,7 +11,10 @@ from google.type import dayofweek_pb2
 from quota.v1 import budget_pb2, catalog_pb2, directory_pb2, model_policy_pb2, types_pb2
 from quota_service.cli.files.state import Resource
 
-_NOT_COMPARED = ("name", "etag", "create_time", "update_time", "imported", "organization")
+_NOT_COMPARED = (
+    *("name", "etag", "create_time", "update_time", "imported", "organization"),
+    *("revoke_time", "secrets"),
+)
 _DEFAULT_NOTICES = (50, 80, 100)
 DEFAULT_COOLDOWN_S = 86_400
 DEFAULT_INTERVAL_S = 60

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quota.v1 import directory_pb2, types_pb2
-from quota_service.cli.files.fields import Fields, flag, parse_id, text, texts, time_zone, usd_amount
+from quota_service.cli.files.fields import (
+    Fields,
+    flag,
+    instant_reader,
+    parse_id,
+    text,
+    texts,
+    time_zone,
+    usd_amount,
+)
 from quota_service.cli.files.reading import Place, Value
 from quota_service.cli.files.state import Declared, Desired, Key, Kind, Reference, Resource
 
@@ -37,10 +46,13 @@ OUTAGE_POLICY = {
 
 
 class Declarations:
-    """Collects what a file declares, with the mentions of other resources."""
+    """Collects what a file declares, with the mentions of other resources. `zone`: the organization's, where
+    the file says it.
+    """
 
-    def __init__(self, desired: Desired) -> None:
+    def __init__(self, desired: Desired, zone: str = "") -> None:
         self.desired = desired
+        self.zone = zone
 
     def declare(self, key: Key, declared: Declared, value: Value) -> None:
         """Notes a resource; declaring it twice is a problem."""
@@ -140,8 +152,12 @@ def read_project(value: Value, fields: Fields, into: Declarations) -> directory_
 
 
 def read_key(value: Value, fields: Fields, into: Declarations) -> directory_pb2.ApiKey:
-    """One API key, which belongs to a user or to a team."""
+    """One API key, which belongs to a user or to a team. It gets its secret when it is rotated."""
     message = directory_pb2.ApiKey(display_name=text(fields, "name"), disabled=flag(fields, "frozen"))
+    if "until" in fields:
+        ends = fields["until"].parsed(instant_reader(into.zone), None)
+        if ends is not None:
+            message.expire_time.CopyFrom(ends)
     if ("user" in fields) == ("team" in fields):
         value.problem("needs either a user or a team that owns it")
     elif "user" in fields:
@@ -156,7 +172,7 @@ _SECTIONS: dict[Kind, tuple[_Reader, tuple[str, ...]]] = {
     Kind.TEAM: (read_team, ("name", "cost_center", "leads", "frozen")),
     Kind.USER: (read_user, ("name", "email", "teams", "frozen")),
     Kind.PROJECT: (read_project, ("name", "frozen")),
-    Kind.KEY: (read_key, ("name", "user", "team", "frozen")),
+    Kind.KEY: (read_key, ("name", "user", "team", "until", "frozen")),
 }
 
 

@@ -95,7 +95,7 @@ def _parse_document(document: Value, organization: str, by_organization: dict[st
     if "organization" in sections:
         read_organization(sections["organization"], own)
         zone = _zone_of(own)
-    into = _target(own.desired.organization, by_organization)
+    into = _target(own.desired.organization, by_organization, zone)
     for key, declared in own.desired.resources.items():
         into.declare(key, declared, sections["organization"])
     for kind, name in (
@@ -116,8 +116,8 @@ def _parse_document(document: Value, organization: str, by_organization: dict[st
         read_budgets(sections["budgets"], zone, into)
 
 
-def _target(organization: str, by_organization: dict[str, Desired]) -> Declarations:
-    return Declarations(by_organization.setdefault(organization, Desired(organization=organization)))
+def _target(organization: str, by_organization: dict[str, Desired], zone: str = "") -> Declarations:
+    return Declarations(by_organization.setdefault(organization, Desired(organization=organization)), zone)
 
 
 def _zone_of(declarations: Declarations) -> str:

@@ -141,6 +141,7 @@ def _key(message: directory_pb2.ApiKey) -> Node:
             "name": optional(message.display_name),
             "user": optional(message.user),
             "team": optional(message.team),
+            "until": instant(message.expire_time) if message.HasField("expire_time") else None,
             "frozen": _frozen(message.disabled),
         }
     )

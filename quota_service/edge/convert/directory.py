@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from quota.v1 import directory_pb2, types_pb2
 from quota_service.application.ports import Stored
-from quota_service.domain.subject import ApiKey, Dimension, Organization, OutagePolicy, Project, Team, User
+from quota_service.application.resolving import Resolved
+from quota_service.domain.api_key import ApiKey, KeySecret
+from quota_service.domain.subject import Dimension, Organization, OutagePolicy, Project, Team, User
 from quota_service.edge import names
-from quota_service.edge.convert.times import timestamp
+from quota_service.edge.convert.subject import subject
+from quota_service.edge.convert.times import milliseconds, timestamp
 
 _UNBUDGETED = {
     False: directory_pb2.UNBUDGETED_POLICY_DENY,
@@ -131,8 +136,8 @@ def project_of(message: directory_pb2.Project, id_: str) -> Project:
     return Project(id=id_, display_name=message.display_name, disabled=message.disabled)
 
 
-def api_key(organization_id: str, stored: Stored[ApiKey]) -> directory_pb2.ApiKey:
-    """An API key as a message."""
+def api_key(organization_id: str, stored: Stored[ApiKey], secret: str = "") -> directory_pb2.ApiKey:
+    """An API key as a message, in the answer that has its secret with that."""
     value = stored.value
     message = directory_pb2.ApiKey(
         name=names.resource_name(organization_id, names.API_KEYS, value.id),
@@ -141,6 +146,10 @@ def api_key(organization_id: str, stored: Stored[ApiKey]) -> directory_pb2.ApiKe
         etag=stored.etag,
         create_time=timestamp(stored.create_ms),
         update_time=timestamp(stored.update_ms),
+        expire_time=_end(value.end_ms),
+        revoke_time=_end(value.revoke_ms),
+        secrets=map(_key_secret, value.secrets),
+        secret=secret,
     )
     # Of a oneof, an empty string is a value too.
     if value.user:
@@ -158,4 +167,24 @@ def api_key_of(message: directory_pb2.ApiKey, id_: str) -> ApiKey:
         user=message.user,
         team=message.team,
         disabled=message.disabled,
+        end_ms=milliseconds(message.expire_time) if message.HasField("expire_time") else None,
     )
+
+
+def resolved(found: Resolved) -> directory_pb2.ResolveApiKeyResponse:
+    """Whose a secret is, as a message."""
+    return directory_pb2.ResolveApiKeyResponse(
+        name=names.resource_name(found.subject.organization, names.API_KEYS, found.key.id),
+        subject=subject(found.subject),
+        expire_time=_end(found.end_ms),
+    )
+
+
+def _key_secret(secret: KeySecret) -> directory_pb2.ApiKeySecret:
+    return directory_pb2.ApiKeySecret(
+        start=secret.start, create_time=timestamp(secret.create_ms), expire_time=_end(secret.end_ms)
+    )
+
+
+def _end(instant_ms: int | None) -> Timestamp | None:
+    return None if instant_ms is None else timestamp(instant_ms)

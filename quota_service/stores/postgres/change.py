@@ -9,6 +9,7 @@ import asyncpg
 
 from quota_service.application.ledger_ports import Charged, LedgerSpend, Written
 from quota_service.application.ports import Stored
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import Budget, Seed
 from quota_service.domain.errors import AlreadyExists, IdempotencyConflict
 from quota_service.domain.ledger import Entry
@@ -16,7 +17,7 @@ from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.period import Window
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
-from quota_service.domain.subject import ApiKey, Organization, Project, Team, User
+from quota_service.domain.subject import Organization, Project, Team, User
 from quota_service.stores.postgres import beginnings, documents, sql
 from quota_service.stores.postgres.batch import Batch
 from quota_service.stores.postgres.ledger import write_batch

@@ -8,15 +8,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 import asyncpg
+import msgspec
 
 from quota_service.application.ports import Change, Page, Stored
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import AlreadyExists, OrganizationNotFound, ResourceInUse
 from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
-from quota_service.domain.subject import ApiKey, Organization, Project, Team, User
+from quota_service.domain.subject import Organization, Project, Team, User
 from quota_service.stores.postgres import documents, sql
 from quota_service.stores.postgres.catalogue import ImportedModels
 from quota_service.stores.postgres.change import PostgresChange
@@ -118,6 +120,13 @@ class PostgresConfigurationStore:
         async with self._connection() as connection:
             organization: str | None = await connection.fetchval(_SQL["organization_of_key"], api_key)
         return organization
+
+    async def keys_with(self, start: str) -> tuple[tuple[str, str], ...]:
+        async with self._connection() as connection:
+            rows = await connection.fetch(
+                _SQL["keys_with_start"], msgspec.json.encode([{"start": start}]).decode()
+            )
+        return tuple((row["organization"], row["id"]) for row in rows)
 
     async def _load(
         self, connection: Connection, organization: str, known: Configuration | None

@@ -12,12 +12,13 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
+from quota_service.domain.api_key import ApiKey
 from quota_service.domain.budget import Block, Budget, Downgrade, FormerPeriod, LadderStep, Notify, Restrict
 from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.period import Daily, Fixed, Monthly, Once, Quarterly, Weekly, Yearly
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
-from quota_service.domain.subject import ApiKey, Organization, Project, Team, User
+from quota_service.domain.subject import Organization, Project, Team, User
 
 T = TypeVar("T")
 Resource = Team | User | ApiKey | Project | Budget | RateLimit | ModelPolicy | Model

@@ -168,6 +168,21 @@ class DirectoryServiceStub:
                 request_serializer=quota_dot_v1_dot_directory__pb2.DeleteApiKeyRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.RotateApiKey = channel.unary_unary(
+                '/quota.v1.DirectoryService/RotateApiKey',
+                request_serializer=quota_dot_v1_dot_directory__pb2.RotateApiKeyRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_directory__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.RevokeApiKey = channel.unary_unary(
+                '/quota.v1.DirectoryService/RevokeApiKey',
+                request_serializer=quota_dot_v1_dot_directory__pb2.RevokeApiKeyRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_directory__pb2.ApiKey.FromString,
+                _registered_method=True)
+        self.ResolveApiKey = channel.unary_unary(
+                '/quota.v1.DirectoryService/ResolveApiKey',
+                request_serializer=quota_dot_v1_dot_directory__pb2.ResolveApiKeyRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_directory__pb2.ResolveApiKeyResponse.FromString,
+                _registered_method=True)
 
 
 class DirectoryServiceServicer:
@@ -374,10 +389,12 @@ class DirectoryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateApiKey(self, request, context):
-        """Creates an API key. Ids of keys are unique across organizations: RESOURCE_EXISTS also where another organization has it.
+        """Creates an API key with a secret, which the answer has once. Ids of keys are unique across organizations: RESOURCE_EXISTS also where another
+        organization has it. A repeat under the same request_id returns the key without the secret, which nobody has any more: if the first answer was
+        lost, rotate the key.
 
         Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
-        request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the owner does not exist.
+        request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the owner does not exist; FAILED_PRECONDITION / PEPPER_MISSING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -416,6 +433,39 @@ class DirectoryServiceServicer:
 
         Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since;
         FAILED_PRECONDITION / RESOURCE_IN_USE: a budget names it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateApiKey(self, request, context):
+        """Gives an API key a new secret, which the answer has once. The one before stays valid for a grace time; one that an earlier rotation had left
+        valid ends at once. A key without a secret gets its first. A repeat under the same request_id changes nothing and returns the key without the
+        secret: if the first answer was lost, rotate it under another request_id.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content; FAILED_PRECONDITION /
+        API_KEY_REVOKED; FAILED_PRECONDITION / PEPPER_MISSING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeApiKey(self, request, context):
+        """Revokes an API key for good: when the call returns, no replica accepts its secrets, and new requests that name it are denied with
+        REASON_API_KEY_REVOKED. What is held can still be committed or released. A key that was revoked before is returned as it is. To stop a key for a
+        while, set `disabled`.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveApiKey(self, request, context):
+        """Whose a secret is: for gateways that are handed nothing else. Looks at every call whether the answer still holds, on all replicas.
+
+        Errors: NOT_FOUND / API_KEY_UNKNOWN: no key has the secret, or not any more; FAILED_PRECONDITION / API_KEY_REVOKED: its key was revoked, or the
+        key's or the secret's time is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -548,6 +598,21 @@ def add_DirectoryServiceServicer_to_server(servicer, server):
                     servicer.DeleteApiKey,
                     request_deserializer=quota_dot_v1_dot_directory__pb2.DeleteApiKeyRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'RotateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateApiKey,
+                    request_deserializer=quota_dot_v1_dot_directory__pb2.RotateApiKeyRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_directory__pb2.ApiKey.SerializeToString,
+            ),
+            'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeApiKey,
+                    request_deserializer=quota_dot_v1_dot_directory__pb2.RevokeApiKeyRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_directory__pb2.ApiKey.SerializeToString,
+            ),
+            'ResolveApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveApiKey,
+                    request_deserializer=quota_dot_v1_dot_directory__pb2.ResolveApiKeyRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_directory__pb2.ResolveApiKeyResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1233,6 +1298,87 @@ class DirectoryService:
             '/quota.v1.DirectoryService/DeleteApiKey',
             quota_dot_v1_dot_directory__pb2.DeleteApiKeyRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.DirectoryService/RotateApiKey',
+            quota_dot_v1_dot_directory__pb2.RotateApiKeyRequest.SerializeToString,
+            quota_dot_v1_dot_directory__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.DirectoryService/RevokeApiKey',
+            quota_dot_v1_dot_directory__pb2.RevokeApiKeyRequest.SerializeToString,
+            quota_dot_v1_dot_directory__pb2.ApiKey.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.DirectoryService/ResolveApiKey',
+            quota_dot_v1_dot_directory__pb2.ResolveApiKeyRequest.SerializeToString,
+            quota_dot_v1_dot_directory__pb2.ResolveApiKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,

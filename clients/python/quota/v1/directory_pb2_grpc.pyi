@@ -155,10 +155,12 @@ class DirectoryServiceStub:
     FAILED_PRECONDITION / RESOURCE_IN_USE: a budget names it.
     """
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_directory_pb2.CreateApiKeyRequest, _directory_pb2.ApiKey]
-    """Creates an API key. Ids of keys are unique across organizations: RESOURCE_EXISTS also where another organization has it.
+    """Creates an API key with a secret, which the answer has once. Ids of keys are unique across organizations: RESOURCE_EXISTS also where another
+    organization has it. A repeat under the same request_id returns the key without the secret, which nobody has any more: if the first answer was
+    lost, rotate the key.
 
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
-    request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the owner does not exist.
+    request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the owner does not exist; FAILED_PRECONDITION / PEPPER_MISSING.
     """
     GetApiKey: _grpc.UnaryUnaryMultiCallable[_directory_pb2.GetApiKeyRequest, _directory_pb2.ApiKey]
     """One API key.
@@ -181,6 +183,27 @@ class DirectoryServiceStub:
 
     Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since;
     FAILED_PRECONDITION / RESOURCE_IN_USE: a budget names it.
+    """
+    RotateApiKey: _grpc.UnaryUnaryMultiCallable[_directory_pb2.RotateApiKeyRequest, _directory_pb2.ApiKey]
+    """Gives an API key a new secret, which the answer has once. The one before stays valid for a grace time; one that an earlier rotation had left
+    valid ends at once. A key without a secret gets its first. A repeat under the same request_id changes nothing and returns the key without the
+    secret: if the first answer was lost, rotate it under another request_id.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content; FAILED_PRECONDITION /
+    API_KEY_REVOKED; FAILED_PRECONDITION / PEPPER_MISSING.
+    """
+    RevokeApiKey: _grpc.UnaryUnaryMultiCallable[_directory_pb2.RevokeApiKeyRequest, _directory_pb2.ApiKey]
+    """Revokes an API key for good: when the call returns, no replica accepts its secrets, and new requests that name it are denied with
+    REASON_API_KEY_REVOKED. What is held can still be committed or released. A key that was revoked before is returned as it is. To stop a key for a
+    while, set `disabled`.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+    """
+    ResolveApiKey: _grpc.UnaryUnaryMultiCallable[_directory_pb2.ResolveApiKeyRequest, _directory_pb2.ResolveApiKeyResponse]
+    """Whose a secret is: for gateways that are handed nothing else. Looks at every call whether the answer still holds, on all replicas.
+
+    Errors: NOT_FOUND / API_KEY_UNKNOWN: no key has the secret, or not any more; FAILED_PRECONDITION / API_KEY_REVOKED: its key was revoked, or the
+    key's or the secret's time is over.
     """
 
 @_typing.type_check_only
@@ -309,10 +332,12 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
     FAILED_PRECONDITION / RESOURCE_IN_USE: a budget names it.
     """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_directory_pb2.CreateApiKeyRequest, _directory_pb2.ApiKey]  # type: ignore[assignment]
-    """Creates an API key. Ids of keys are unique across organizations: RESOURCE_EXISTS also where another organization has it.
+    """Creates an API key with a secret, which the answer has once. Ids of keys are unique across organizations: RESOURCE_EXISTS also where another
+    organization has it. A repeat under the same request_id returns the key without the secret, which nobody has any more: if the first answer was
+    lost, rotate the key.
 
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
-    request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the owner does not exist.
+    request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the owner does not exist; FAILED_PRECONDITION / PEPPER_MISSING.
     """
     GetApiKey: _aio.UnaryUnaryMultiCallable[_directory_pb2.GetApiKeyRequest, _directory_pb2.ApiKey]  # type: ignore[assignment]
     """One API key.
@@ -335,6 +360,27 @@ class DirectoryServiceAsyncStub(DirectoryServiceStub):
 
     Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since;
     FAILED_PRECONDITION / RESOURCE_IN_USE: a budget names it.
+    """
+    RotateApiKey: _aio.UnaryUnaryMultiCallable[_directory_pb2.RotateApiKeyRequest, _directory_pb2.ApiKey]  # type: ignore[assignment]
+    """Gives an API key a new secret, which the answer has once. The one before stays valid for a grace time; one that an earlier rotation had left
+    valid ends at once. A key without a secret gets its first. A repeat under the same request_id changes nothing and returns the key without the
+    secret: if the first answer was lost, rotate it under another request_id.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content; FAILED_PRECONDITION /
+    API_KEY_REVOKED; FAILED_PRECONDITION / PEPPER_MISSING.
+    """
+    RevokeApiKey: _aio.UnaryUnaryMultiCallable[_directory_pb2.RevokeApiKeyRequest, _directory_pb2.ApiKey]  # type: ignore[assignment]
+    """Revokes an API key for good: when the call returns, no replica accepts its secrets, and new requests that name it are denied with
+    REASON_API_KEY_REVOKED. What is held can still be committed or released. A key that was revoked before is returned as it is. To stop a key for a
+    while, set `disabled`.
+
+    Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+    """
+    ResolveApiKey: _aio.UnaryUnaryMultiCallable[_directory_pb2.ResolveApiKeyRequest, _directory_pb2.ResolveApiKeyResponse]  # type: ignore[assignment]
+    """Whose a secret is: for gateways that are handed nothing else. Looks at every call whether the answer still holds, on all replicas.
+
+    Errors: NOT_FOUND / API_KEY_UNKNOWN: no key has the secret, or not any more; FAILED_PRECONDITION / API_KEY_REVOKED: its key was revoked, or the
+    key's or the secret's time is over.
     """
 
 class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -586,10 +632,12 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _directory_pb2.CreateApiKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_directory_pb2.ApiKey, _abc.Awaitable[_directory_pb2.ApiKey]]:
-        """Creates an API key. Ids of keys are unique across organizations: RESOURCE_EXISTS also where another organization has it.
+        """Creates an API key with a secret, which the answer has once. Ids of keys are unique across organizations: RESOURCE_EXISTS also where another
+        organization has it. A repeat under the same request_id returns the key without the secret, which nobody has any more: if the first answer was
+        lost, rotate the key.
 
         Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / RESOURCE_EXISTS: the id is taken; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the
-        request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the owner does not exist.
+        request_id is in use with other content; INVALID_ARGUMENT / REFERENCE_UNKNOWN: the owner does not exist; FAILED_PRECONDITION / PEPPER_MISSING.
         """
 
     @_abc_1.abstractmethod
@@ -636,6 +684,45 @@ class DirectoryServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: NOT_FOUND / RESOURCE_NOT_FOUND; FAILED_PRECONDITION / ETAG_MISMATCH: it has changed since;
         FAILED_PRECONDITION / RESOURCE_IN_USE: a budget names it.
+        """
+
+    @_abc_1.abstractmethod
+    def RotateApiKey(
+        self,
+        request: _directory_pb2.RotateApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ApiKey, _abc.Awaitable[_directory_pb2.ApiKey]]:
+        """Gives an API key a new secret, which the answer has once. The one before stays valid for a grace time; one that an earlier rotation had left
+        valid ends at once. A key without a secret gets its first. A repeat under the same request_id changes nothing and returns the key without the
+        secret: if the first answer was lost, rotate it under another request_id.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the request_id is in use with other content; FAILED_PRECONDITION /
+        API_KEY_REVOKED; FAILED_PRECONDITION / PEPPER_MISSING.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeApiKey(
+        self,
+        request: _directory_pb2.RevokeApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ApiKey, _abc.Awaitable[_directory_pb2.ApiKey]]:
+        """Revokes an API key for good: when the call returns, no replica accepts its secrets, and new requests that name it are denied with
+        REASON_API_KEY_REVOKED. What is held can still be committed or released. A key that was revoked before is returned as it is. To stop a key for a
+        while, set `disabled`.
+
+        Errors: NOT_FOUND / RESOURCE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveApiKey(
+        self,
+        request: _directory_pb2.ResolveApiKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_directory_pb2.ResolveApiKeyResponse, _abc.Awaitable[_directory_pb2.ResolveApiKeyResponse]]:
+        """Whose a secret is: for gateways that are handed nothing else. Looks at every call whether the answer still holds, on all replicas.
+
+        Errors: NOT_FOUND / API_KEY_UNKNOWN: no key has the secret, or not any more; FAILED_PRECONDITION / API_KEY_REVOKED: its key was revoked, or the
+        key's or the secret's time is over.
         """
 
 def add_DirectoryServiceServicer_to_server(servicer: DirectoryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -66,6 +66,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_RESOURCE_NOT_FOUND: _ErrorReason.ValueType  # 24
     """NOT_FOUND. The team, user, project, key, model, rate limit or model policy does not exist, or the caller may not see it."""
+    ERROR_REASON_API_KEY_UNKNOWN: _ErrorReason.ValueType  # 25
+    """NOT_FOUND. No API key has this secret, or not any more. Nothing is said of how near it is to one."""
     ERROR_REASON_IDEMPOTENCY_CONFLICT: _ErrorReason.ValueType  # 31
     """ALREADY_EXISTS. The idempotency key or request_id has been used with other content, or the reservation has ended in another way. Nothing was
     changed.
@@ -90,6 +92,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION. The budget has no window now: its one-off period has ended or has not begun."""
     ERROR_REASON_BUDGET_DISABLED: _ErrorReason.ValueType  # 47
     """FAILED_PRECONDITION. The budget is disabled: it limits nothing, so that there is no limit to change and nothing to give away. Enable it first."""
+    ERROR_REASON_API_KEY_REVOKED: _ErrorReason.ValueType  # 48
+    """FAILED_PRECONDITION. The API key was revoked, or its time or that of this secret is over. Use another key."""
+    ERROR_REASON_PEPPER_MISSING: _ErrorReason.ValueType  # 49
+    """FAILED_PRECONDITION. The service has no pepper (QUOTA_KEY_PEPPER), without which it keeps no secrets of API keys: whoever operates it has to set one."""
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 51
     """RESOURCE_EXHAUSTED. The server sheds load; nothing was done. Repeat the call after a while. It is never about a budget."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 61
@@ -160,6 +166,8 @@ anyway. Do not repeat the call.
 """
 ERROR_REASON_RESOURCE_NOT_FOUND: ErrorReason.ValueType  # 24
 """NOT_FOUND. The team, user, project, key, model, rate limit or model policy does not exist, or the caller may not see it."""
+ERROR_REASON_API_KEY_UNKNOWN: ErrorReason.ValueType  # 25
+"""NOT_FOUND. No API key has this secret, or not any more. Nothing is said of how near it is to one."""
 ERROR_REASON_IDEMPOTENCY_CONFLICT: ErrorReason.ValueType  # 31
 """ALREADY_EXISTS. The idempotency key or request_id has been used with other content, or the reservation has ended in another way. Nothing was
 changed.
@@ -184,6 +192,10 @@ ERROR_REASON_NO_LIVE_WINDOW: ErrorReason.ValueType  # 46
 """FAILED_PRECONDITION. The budget has no window now: its one-off period has ended or has not begun."""
 ERROR_REASON_BUDGET_DISABLED: ErrorReason.ValueType  # 47
 """FAILED_PRECONDITION. The budget is disabled: it limits nothing, so that there is no limit to change and nothing to give away. Enable it first."""
+ERROR_REASON_API_KEY_REVOKED: ErrorReason.ValueType  # 48
+"""FAILED_PRECONDITION. The API key was revoked, or its time or that of this secret is over. Use another key."""
+ERROR_REASON_PEPPER_MISSING: ErrorReason.ValueType  # 49
+"""FAILED_PRECONDITION. The service has no pepper (QUOTA_KEY_PEPPER), without which it keeps no secrets of API keys: whoever operates it has to set one."""
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 51
 """RESOURCE_EXHAUSTED. The server sheds load; nothing was done. Repeat the call after a while. It is never about a budget."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 61

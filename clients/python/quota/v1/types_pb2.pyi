@@ -206,7 +206,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_SUBJECT_DISABLED: _Reason.ValueType  # 7
     """The team, user, project or key is disabled (frozen)."""
     REASON_API_KEY_REVOKED: _Reason.ValueType  # 8
-    """The API key has been revoked."""
+    """The API key was revoked, or its time is over."""
     REASON_SUBJECT_UNKNOWN: _Reason.ValueType  # 9
     """The directory does not know a team, user, project or key of the subject."""
     REASON_SUBJECT_CONTRADICTORY: _Reason.ValueType  # 10
@@ -250,7 +250,7 @@ REASON_MODEL_NOT_ALLOWED: Reason.ValueType  # 6
 REASON_SUBJECT_DISABLED: Reason.ValueType  # 7
 """The team, user, project or key is disabled (frozen)."""
 REASON_API_KEY_REVOKED: Reason.ValueType  # 8
-"""The API key has been revoked."""
+"""The API key was revoked, or its time is over."""
 REASON_SUBJECT_UNKNOWN: Reason.ValueType  # 9
 """The directory does not know a team, user, project or key of the subject."""
 REASON_SUBJECT_CONTRADICTORY: Reason.ValueType  # 10

@@ -92,3 +92,6 @@ SELECT kind, id, document FROM resources WHERE organization = $1 AND version > $
 
 -- name: organization_of_key
 SELECT organization FROM resources WHERE id = $1 AND kind = 'api_key' AND document IS NOT NULL;
+
+-- name: keys_with_start
+SELECT organization, id FROM resources WHERE kind = 'api_key' AND document -> 'secrets' @> $1::jsonb ORDER BY organization, id;
