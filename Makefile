@@ -5,13 +5,16 @@ STAMP := .venv/.installed
 PYTEST_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format proto proto-baseline lock bench-quick chaos clean
+.PHONY: help run run-secure test check format proto proto-baseline lock bench-quick chaos clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(STAMP) ## Start the service with its own Valkey and PostgreSQL, and demo data
 	@exec $(BIN)/quota serve --dev
+
+run-secure: $(STAMP) ## The same by TLS, for callers with a service token only
+	@exec $(BIN)/quota serve --dev --secure
 
 test: $(STAMP) ## Run all tests (choose with PYTEST_ARGS="-k name")
 	@$(BIN)/pytest $(PYTEST_ARGS)

@@ -13,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
+import grpc
 import uvloop
 
 from quota_service import telemetry
 from quota_service.config import Settings
+from quota_service.edge import transport
 from quota_service.edge.server import Server
 from quota_service.stores.postgres import migrate as schema
 from quota_service.stores.postgres.denials import PostgresDenials
@@ -68,7 +70,7 @@ async def running(settings: Settings, warmed: Callable[[], None] | None = None) 
     Raises MigrationError, StoreUnavailable, AddressInUse.
     """
     async with _composed(settings) as parts:
-        address = _listen(parts.server, settings.address)
+        address = _listen(parts.server, settings)
         await parts.server.start()
         work = asyncio.gather(
             *(
@@ -166,13 +168,24 @@ async def _composed(settings: Settings) -> AsyncIterator[Parts]:
         await close_pool(pool)
 
 
-def _listen(server: Server, address: str) -> str:
+def _listen(server: Server, settings: Settings) -> str:
     """Opens the port and returns the address with its number, which is new where 0 was asked for."""
+    address = settings.address
     try:
-        port = server.listen(address)
+        port = server.listen(address, _credentials(settings))
     except RuntimeError as error:
         raise AddressInUse(f"{address} cannot be listened on: another process may use it.") from error
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+
+
+def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    """Those for TLS; `None`: plaintext. Raises TlsFault."""
+    if not settings.tls_cert:
+        return None
+    client_ca = Path(settings.tls_client_ca) if settings.tls_client_ca else None
+    return transport.credentials(
+        transport.TlsFiles(Path(settings.tls_cert), Path(settings.tls_key), client_ca)
+    )
 
 
 async def _daily(pool: asyncpg.Pool) -> None:

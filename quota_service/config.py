@@ -35,6 +35,9 @@ class Settings:
     away.
     `key_pepper`: what secrets of API keys are recognized with, at least 32 characters, the same for all
     replicas; after a comma those before it, whose secrets are still good. Empty: no such secrets.
+    `callers`: the file of those who may call the service; empty: it asks nobody who they are, and listens on
+    loopback only. `tls_cert`, `tls_key`: PEM files; empty: plaintext, on loopback or a unix socket only.
+    `tls_client_ca`: whoever connects must show a certificate of it.
     """
 
     dev: bool = False
@@ -52,6 +55,10 @@ class Settings:
     patience_ms: int = 0
     buffer_bytes_max: int = 256 * 1024 * 1024
     key_pepper: str = field(default="", repr=False)
+    callers: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_client_ca: str = ""
 
     @property
     def key_peppers(self) -> tuple[str, ...]:
@@ -78,10 +85,23 @@ class Settings:
                 f"QUOTA_KEY_PEPPER must have at least {PEPPER_LENGTH_MIN} characters, and so must each after"
                 " a comma: `openssl rand -hex 32` makes one."
             )
-        if not is_loopback(self.address):
+        self._require_safe_transport()
+
+    def _require_safe_transport(self) -> None:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            missing = "QUOTA_TLS_KEY" if self.tls_cert else "QUOTA_TLS_CERT"
+            raise SettingsError(f"{missing} is not set: TLS needs a certificate and its key.")
+        if self.tls_client_ca and not self.tls_cert:
+            raise SettingsError("QUOTA_TLS_CLIENT_CA needs QUOTA_TLS_CERT and QUOTA_TLS_KEY.")
+        needed = {
+            "QUOTA_CALLERS (the file of who may call)": self.callers,
+            "QUOTA_TLS_CERT and QUOTA_TLS_KEY": self.tls_cert,
+        }
+        missing = " and ".join(name for name, value in needed.items() if not value)
+        if missing and not is_loopback(self.address):
             raise SettingsError(
-                "The service asks nobody who they are yet, so it listens on loopback only, "
-                f"not on {self.address}."
+                f"To listen on {self.address}, which others can reach, set {missing}. Without, the service"
+                " listens on loopback or a unix socket only."
             )
 
     @classmethod

@@ -51,11 +51,15 @@ class KeyResolution:
             lambda keys: _START_BYTES * (1 + len(keys))
         )
 
-    async def resolve(self, text: str) -> Resolved:
-        """Raises ApiKeyUnknown, ApiKeyRevoked, StoreUnavailable."""
+    async def resolve(self, text: str, only: str = "") -> Resolved:
+        """`only`: the organization that the caller knows of. Raises ApiKeyUnknown, ApiKeyRevoked,
+        StoreUnavailable.
+        """
         if not SECRET_PATTERN.fullmatch(text):
             raise ApiKeyUnknown(UNKNOWN)
         for organization, id_ in await self._keys_with(text[:START_LENGTH]):
+            if only not in ("", organization):
+                continue
             try:
                 configuration = await self._current(organization)
             except OrganizationNotFound:

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 3
     CONFLICT = 4
     UNAVAILABLE = 5
+    NOT_ALLOWED = 6
 
 
 class CommandError(Exception):
@@ -60,6 +61,8 @@ _CODES = {
     "ALREADY_EXISTS": ExitCode.CONFLICT,
     "FAILED_PRECONDITION": ExitCode.CONFLICT,
     "ABORTED": ExitCode.CONFLICT,
+    "UNAUTHENTICATED": ExitCode.NOT_ALLOWED,
+    "PERMISSION_DENIED": ExitCode.NOT_ALLOWED,
 }
 
 _HINTS = {
@@ -68,6 +71,7 @@ _HINTS = {
     "RESERVATION_NOT_FOUND": "see `quota reservations`; what has ended is in `quota ledger`",
     "RESERVATION_ENDED": "it has been settled before; `quota ledger --reservation NAME` shows how",
     "ETAG_MISMATCH": "somebody changed it in the meantime; run the command again",
+    "CREDENTIALS_MISSING": "put a service token into QUOTA_TOKEN, or name its file with --token-file",
     "OVERLOADED": "the server sheds load; try again in a moment",
 }
 
@@ -77,6 +81,12 @@ def from_api(error: ApiError, address: str) -> CommandError:
     status = error.code.name
     details = [f"{problem.field or 'request'}: {problem.description}" for problem in error.fields]
     message = error.message if error.message else status
+    if status == "UNAVAILABLE" and "handshake" in message.lower():
+        return CommandError(
+            f"{address} and this command do not trust each other's certificates",
+            code=ExitCode.NOT_ALLOWED,
+            hint="--ca names the authority of the server's; --cert and --key are the own, where it wants one",
+        )
     if status == "UNAVAILABLE" and not error.reason:
         return CommandError(
             f"no server answers at {address}",

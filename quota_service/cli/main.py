@@ -26,6 +26,7 @@ Exit codes:
   3  not found
   4  conflict, or the state does not allow it
   5  the server is unavailable
+  6  who calls is not known to the server, or may not do that
  70  a fault of the command itself
 
 `quota doctor` has the codes of monitoring plugins instead: see its help.
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
 
 COMMANDS = {
     "serve": Entry("server", "serve", "Run the server."),
+    "token": Entry("token", "token", "Make a service token for somebody who calls the server."),
     "migrate": Entry("server", "migrate", "Bring the database up to date."),
     "apply": Entry("configure", "apply", "Load an organization from a YAML file."),
     "diff": Entry("configure", "diff", "Compare a YAML file with the server."),

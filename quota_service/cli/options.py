@@ -16,9 +16,16 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 @dataclass(slots=True, kw_only=True)
 class Globals:
-    """Where to call, whose data, and how to print. `organization` empty: the only one there is."""
+    """Where to call, as whom, whose data, and how to print. `organization` empty: the only one there is.
+    `token_file`, `ca`, `cert` and `key` are files; with a `ca` or a `cert` the connection is TLS.
+    """
 
     address: str = DEFAULT_ADDRESS
+    token_file: str = ""
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    tls: bool = False
     organization: str = ""
     json: bool = False
     timeout_s: int = DEFAULT_TIMEOUT_S
@@ -27,6 +34,13 @@ class Globals:
 def current() -> Globals:
     """The options of the running command."""
     return click.get_current_context().find_root().ensure_object(Globals)
+
+
+_REACHING = (
+    ("ca", "FILE", "The server's certificate is signed by that of this PEM file. Implies TLS."),
+    ("cert", "FILE", "The own certificate, for servers that want one. Implies TLS."),
+    ("key", "FILE", "Its key."),
+)
 
 
 def _keep(context: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -51,6 +65,22 @@ def globally(
                 **settings,
             )(function)
 
+        if calls_server and with_environment:
+            for name, metavar, help_text in _REACHING:
+                option(f"--{name}", metavar=metavar, variable=f"QUOTA_{name.upper()}", help=help_text)
+            option(
+                "--tls",
+                is_flag=True,
+                default=None,
+                variable="QUOTA_TLS",
+                help="The server's certificate is signed by an authority that the system trusts.",
+            )
+            option(
+                "--token-file",
+                metavar="FILE",
+                variable="QUOTA_TOKEN_FILE",
+                help="Has the service token to call with. Or put the token itself into QUOTA_TOKEN.",
+            )
         if calls_server:
             option(
                 "--timeout",

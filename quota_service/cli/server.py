@@ -8,6 +8,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,22 @@ def _store_options(function: Any) -> Any:
     default=None,
     help="Development mode: stores of its own, demo data, no authentication; loopback only.",
 )
+@click.option(
+    "--secure",
+    is_flag=True,
+    help="With --dev: TLS with an authority of its own, and a service token without which nobody gets in.",
+)
 @_setting("address", f"Where to listen. Default: {options.DEFAULT_ADDRESS}.", metavar="HOST:PORT")
 @_store_options
+@_setting("callers", "Who may call: a YAML file. Default: nobody is asked.", metavar="FILE")
+@_setting("tls_cert", "The server's certificate, with those it is signed by, in PEM.", metavar="FILE")
+@_setting("tls_key", "Its key, in PEM.", metavar="FILE")
+@_setting("tls_client_ca", "Callers must show a certificate that this one has signed.", metavar="FILE")
 @_setting("key_prefix", "Put before every key in Valkey. Default: quota/.", metavar="TEXT")
 @_setting("log_level", "debug, info, warning or error. Default: info.", metavar="LEVEL")
 @_setting("drain_ms", "Serve on that long after a signal.", type=click.IntRange(min=0), metavar="MS")
 @_setting("grace_ms", "Then let calls finish that long.", type=click.IntRange(min=0), metavar="MS")
-def serve(dev: bool | None, address: str | None, data_dir: str | None, **given: Any) -> None:
+def serve(dev: bool | None, secure: bool, address: str | None, data_dir: str | None, **given: Any) -> None:
     """Run the server until Ctrl-C or SIGTERM.
 
     With --dev it starts a Valkey and a PostgreSQL of its own (unless URLs are given), migrates, and loads the
@@ -58,10 +68,30 @@ def serve(dev: bool | None, address: str | None, data_dir: str | None, **given: 
     elsewhere = options.current().address
     given["address"] = address or (elsewhere if elsewhere != options.DEFAULT_ADDRESS else None)
     settings = _settings(dev=dev, data_dir=data_dir, **given)
+    if secure:
+        settings = _secured(settings)
     with _failures():
         from quota_service import compose
 
         compose.serve(settings, _greet_developer if settings.dev else _greet)
+
+
+def _secured(settings: Settings) -> Settings:
+    """With TLS and callers of its own; commands of this process call with its token."""
+    from quota_service.edge.access.callers import token_hash
+    from quota_service.embedded.secured import secured_files
+
+    if not settings.dev:
+        raise CommandError("--secure is for trying it out, with --dev", hint="see docs/security.md")
+    files = secured_files(settings.data_dir.absolute() / "secured", token_hash)
+    reaching = options.current()
+    reaching.ca, reaching.token_file = str(files.ca), str(files.token)
+    return replace(
+        settings,
+        callers=str(files.callers),
+        tls_cert=str(files.certificate),
+        tls_key=str(files.key),
+    )
 
 
 @click.command()
@@ -110,11 +140,15 @@ def _first(error: BaseException) -> BaseException:
 def _failure(error: BaseException) -> BaseException:
     from quota_service.compose import AddressInUse
     from quota_service.domain.errors import StoreUnavailable
+    from quota_service.edge.access.callers import CallersFault
+    from quota_service.edge.transport import TlsFault
     from quota_service.embedded import EmbeddedError
     from quota_service.stores.postgres.migrate import MigrationError
     from quota_service.stores.valkey.address import AddressMalformed
 
     if isinstance(error, AddressMalformed):
+        return CommandError(str(error))
+    if isinstance(error, (CallersFault, TlsFault)):
         return CommandError(str(error))
     known = (AddressInUse, EmbeddedError, MigrationError, StoreUnavailable)
     return CommandError(str(error), code=ExitCode.UNAVAILABLE) if isinstance(error, known) else error
@@ -125,9 +159,12 @@ async def _greet(address: str) -> None:
 
 
 async def _greet_developer(address: str) -> None:
-    await _load_demonstration(address)
+    given = options.current()
+    await _load_demonstration(replace(given, address=address))
     key = f"demo-{uuid.uuid4()}"
-    click.echo(welcome.banner(address=address, grpcurl=find_grpcurl(), idempotency_key=key))
+    reaching = welcome.Reaching(ca=given.ca, token_file=given.token_file)
+    text = welcome.banner(address=address, grpcurl=find_grpcurl(), idempotency_key=key, reaching=reaching)
+    click.echo(text)
 
 
 def find_grpcurl() -> Path | None:
@@ -139,7 +176,7 @@ def find_grpcurl() -> Path | None:
     return Path(found) if found else None
 
 
-async def _load_demonstration(address: str) -> None:
+async def _load_demonstration(given: options.Globals) -> None:
     """Loads the demo organization unless it is there: what somebody changed in it stays."""
     from quota_service.cli.configure import apply_sources
     from quota_service.cli.files import documents
@@ -147,6 +184,6 @@ async def _load_demonstration(address: str) -> None:
 
     if not DEMONSTRATION_FILE.is_file():
         return
-    async with open_session(options.Globals(address=address)) as session:
+    async with open_session(given) as session:
         if welcome.ACME.organization not in await session.organizations():
             await apply_sources(session, [documents.load(str(DEMONSTRATION_FILE))], prune=False)

@@ -7,6 +7,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 GET_GRPCURL = (
     "grpcurl was not found here: get it from https://github.com/fullstorydev/grpcurl/releases, "
@@ -28,6 +29,39 @@ class Demonstration:
 ACME = Demonstration()
 
 
+class Reaching(NamedTuple):
+    """Files that callers need to reach the server; "": it speaks plaintext and asks nobody."""
+
+    ca: str = ""
+    token_file: str = ""
+
+
+OPEN = Reaching()
+
+
+_WARNING = (
+    "  WARNING: development mode. There is NO AUTHENTICATION: whoever reaches this port can",
+    "  read and spend everything. It listens on this machine only. Do not put it on a network.",
+)
+_SECURED = (
+    "  It speaks TLS, and asks for a service token with every call. Authority and token were made for",
+    "  trying it out; docs/security.md says how to use your own.",
+)
+
+
+def _exports(reaching: Reaching) -> tuple[str, ...]:
+    """What `quota` needs to be told in another shell."""
+    if not reaching.ca:
+        return ()
+    told = f"QUOTA_CA={_shown(reaching.ca)} QUOTA_TOKEN_FILE={_shown(reaching.token_file)}"
+    return ("", f"For the quota command: export {told}")
+
+
+def _shown(file: str) -> str:
+    relative = os.path.relpath(file)
+    return shlex.quote(relative if len(relative) < len(file) else file)
+
+
 def shown_path(program: Path) -> str:
     """A program as it is typed: relative to the current directory where that is shorter, and quoted."""
     relative = os.path.relpath(program)
@@ -37,14 +71,23 @@ def shown_path(program: Path) -> str:
 
 
 def printed_commands(
-    *, address: str, grpcurl: Path | None, idempotency_key: str, demonstration: Demonstration = ACME
+    *,
+    address: str,
+    grpcurl: Path | None,
+    idempotency_key: str,
+    demonstration: Demonstration = ACME,
+    reaching: Reaching = OPEN,
 ) -> tuple[str, str, str]:
     """Authorize, Commit and GetBudgetStatus as three lines for one shell: bash, dash or zsh, in this order.
 
     Authorize prints its answer and keeps the reservation's name in RESERVATION, which Commit uses.
     """
     program = shown_path(grpcurl) if grpcurl else "grpcurl"
-    call = f"{program} -plaintext -emit-defaults -d"
+    way = "-plaintext"
+    if reaching.ca:
+        token = f"authorization: Bearer $(cat {_shown(reaching.token_file)})"
+        way = f'-cacert {_shown(reaching.ca)} -H "{token}"'
+    call = f"{program} {way} -emit-defaults -d"
     organization = f"organizations/{demonstration.organization}"
     authorize = {
         "idempotencyKey": idempotency_key,
@@ -68,7 +111,12 @@ def printed_commands(
 
 
 def banner(
-    *, address: str, grpcurl: Path | None, idempotency_key: str, demonstration: Demonstration = ACME
+    *,
+    address: str,
+    grpcurl: Path | None,
+    idempotency_key: str,
+    demonstration: Demonstration = ACME,
+    reaching: Reaching = OPEN,
 ) -> str:
     """The text that the development server prints once it answers."""
     authorize, commit, status = printed_commands(
@@ -76,13 +124,14 @@ def banner(
         grpcurl=grpcurl,
         idempotency_key=idempotency_key,
         demonstration=demonstration,
+        reaching=reaching,
     )
     lines = [
         "",
         f"Quota Service is ready on {address}",
         "",
-        "  WARNING: development mode. There is NO AUTHENTICATION: whoever reaches this port can",
-        "  read and spend everything. It listens on this machine only. Do not put it on a network.",
+        *(_SECURED if reaching.ca else _WARNING),
+        *_exports(reaching),
         "",
         f"The demo organization is {demonstration.organization}. Try it, line by line, in one other shell:",
         "",

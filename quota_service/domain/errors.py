@@ -170,3 +170,15 @@ class ApiKeyRevoked(QuotaError):
 
 class PepperMissing(QuotaError):
     """The service has no pepper for secrets of API keys."""
+
+
+class CredentialsMissing(QuotaError):
+    """A call says nothing of who makes it."""
+
+
+class CredentialsInvalid(QuotaError):
+    """A credential is not known, is over, or is one of several."""
+
+
+class MethodNotAllowed(QuotaError):
+    """The caller's role may not call the method."""

@@ -25,6 +25,7 @@ from quota_service.domain.errors import (
     Overloaded,
     QuotaError,
 )
+from quota_service.edge.access.control import Access
 from quota_service.edge.errors import DeadlinePassed, InternalFault, answer_to, status_of
 from quota_service.edge.traffic import OVERLOADED, Bounds, Door, Kind, Traffic, kind_of
 from quota_service.edge.validation import validate
@@ -58,7 +59,7 @@ class CallSettings:
     Refused are more than `in_flight_max` calls at a time of those that begin something, and of those that
     look or administer; more than `settling_max` of those that settle; more than `streams_max` streams. While
     the event loop is behind, the first two have `behind_max`, and those that settle `settling_behind_max`.
-    Without an `observer` nothing is measured.
+    Without an `observer` nothing is measured. Without an `access` nobody is asked who they are.
     """
 
     deadline_s: float = 30.0
@@ -69,6 +70,7 @@ class CallSettings:
     behind_max: int = 4
     settling_behind_max: int = 512
     observer: Observer | None = None
+    access: Access | None = None
 
     def bounds(self, kind: Kind) -> Bounds:
         """How many calls of a kind may be under way."""
@@ -82,11 +84,12 @@ class CallSettings:
 class Call:
     """One call."""
 
-    __slots__ = ("_request_id", "context", "method")
+    __slots__ = ("_request_id", "context", "method", "within")
 
     def __init__(self, method: Method, context: Context) -> None:
         self.method = method
         self.context = context
+        self.within: Callable[[Message], None] | None = None  # looks whether the request is its caller's
         self._request_id = ""
 
     @property
@@ -199,6 +202,19 @@ def shed(traffic: Traffic, kind: Kind) -> Layer:
     return bounded
 
 
+def admitted(handler: Handler, settings: CallSettings) -> Handler:
+    """Nobody gets further than they may. Where nobody is asked there is no layer."""
+    access = settings.access
+    if access is None:
+        return handler
+
+    async def admit(call: Call) -> Answer:
+        call.within = access.admit(call.method.name, call.context)
+        return await handler(call)
+
+    return admit
+
+
 def timed(handler: Handler, settings: CallSettings) -> Handler:
     """Gives calls without a deadline one of the server's own. gRPC itself ends those that have one."""
 
@@ -225,6 +241,7 @@ def layers(traffic: Traffic, kind: Kind) -> tuple[Layer, ...]:
         observed,  # sees the answer as the caller gets it, so it surrounds what makes answers of errors
         translated,  # surrounds everything that raises errors for callers, which is everything below
         shed(traffic, kind),  # before any work, even before the request is read
+        admitted,  # before the request is read, too
         timed,  # innermost: only the call itself takes long
     )
 
@@ -259,7 +276,10 @@ async def received(call: Call) -> Message:
     raw = await call.context.read()
     if not isinstance(raw, bytes):
         raise InvalidRequest(FieldProblem("", "the call has no request"))
-    return decoded(call.method, raw)
+    request = decoded(call.method, raw)
+    if call.within is not None:
+        call.within(request)
+    return request
 
 
 def decoded(method: Method, raw: bytes) -> Message:

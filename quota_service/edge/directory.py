@@ -10,8 +10,10 @@ from quota_service.application.administration.directory import Directory
 from quota_service.application.administration.organizations import Organizations
 from quota_service.application.ports import Stored
 from quota_service.application.resolving import KeyResolution
+from quota_service.domain.errors import OrganizationNotFound
 from quota_service.domain.subject import Organization
 from quota_service.edge import masks, names, paging
+from quota_service.edge.access import control as access
 from quota_service.edge.calls import Context
 from quota_service.edge.collection import Collection
 from quota_service.edge.convert import directory as convert
@@ -71,11 +73,21 @@ class DirectoryServicer(DirectoryServiceServicer):
     async def ListOrganizations(
         self, request: pb.ListOrganizationsRequest, context: Context
     ) -> pb.ListOrganizationsResponse:
+        caller = access.current()
+        if caller is not None and caller.is_bound:
+            return pb.ListOrganizationsResponse(organizations=await self._own(caller.organization))
         page = await self._organizations.list(paging.page_size(request), paging.position(request))
         return pb.ListOrganizationsResponse(
             organizations=[convert.organization(stored) for stored in page.items],
             next_page_token=paging.token(request, page.next),
         )
+
+    async def _own(self, organization: str) -> list[pb.Organization]:
+        """The only one that its caller knows of, unless it does not exist."""
+        try:
+            return [convert.organization(await self._organizations.get(organization))]
+        except OrganizationNotFound:
+            return []
 
     async def UpdateOrganization(
         self, request: pb.UpdateOrganizationRequest, context: Context
@@ -196,4 +208,6 @@ class DirectoryServicer(DirectoryServiceServicer):
     async def ResolveApiKey(
         self, request: pb.ResolveApiKeyRequest, context: Context
     ) -> pb.ResolveApiKeyResponse:
-        return convert.resolved(await self._resolution.resolve(request.secret))
+        caller = access.current()
+        only = caller.organization if caller is not None and caller.is_bound else ""
+        return convert.resolved(await self._resolution.resolve(request.secret, only))

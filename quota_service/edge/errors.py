@@ -87,6 +87,13 @@ ANSWERS: Mapping[type[QuotaError], Answer] = {
     errors.BudgetDisabled: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_BUDGET_DISABLED),
     errors.ApiKeyRevoked: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_API_KEY_REVOKED),
     errors.PepperMissing: Answer(StatusCode.FAILED_PRECONDITION, errors_pb2.ERROR_REASON_PEPPER_MISSING),
+    errors.CredentialsMissing: Answer(
+        StatusCode.UNAUTHENTICATED, errors_pb2.ERROR_REASON_CREDENTIALS_MISSING
+    ),
+    errors.CredentialsInvalid: Answer(
+        StatusCode.UNAUTHENTICATED, errors_pb2.ERROR_REASON_CREDENTIALS_INVALID
+    ),
+    errors.MethodNotAllowed: Answer(StatusCode.PERMISSION_DENIED, errors_pb2.ERROR_REASON_METHOD_NOT_ALLOWED),
     errors.Overloaded: Answer(StatusCode.RESOURCE_EXHAUSTED, errors_pb2.ERROR_REASON_OVERLOADED),
     errors.StoreUnavailable: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE),
     errors.BufferFull: Answer(StatusCode.UNAVAILABLE, errors_pb2.ERROR_REASON_STORE_UNAVAILABLE),

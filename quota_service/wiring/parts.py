@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 
@@ -30,6 +31,8 @@ from quota_service.application.tracking import Tracked
 from quota_service.application.upkeep import Upkeep, UpkeepSettings
 from quota_service.application.writing import LedgerWriter
 from quota_service.config import Settings
+from quota_service.edge.access.callers import Callers
+from quota_service.edge.access.control import Access
 from quota_service.edge.calls import CallSettings
 from quota_service.edge.quota import QuotaServicer, QuotaUseCases
 from quota_service.edge.server import Server, ServerSettings, build_server
@@ -67,7 +70,9 @@ class Parts:
 
 
 def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms: int) -> Parts:
-    """Everything over these connections. `now_ms`: PostgreSQL's clock, until Valkey's has been heard."""
+    """Everything over these connections. `now_ms`: PostgreSQL's clock, until Valkey's has been heard. Raises
+    CallersFault.
+    """
     keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
     health = Health()
     store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
@@ -152,5 +157,10 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
 
 
 def _server_settings(settings: Settings) -> ServerSettings:
-    calls = CallSettings(in_flight_max=settings.calls_max, behind_max=settings.calls_behind_max)
+    access = None
+    if settings.callers:
+        access = Access(Callers(Path(settings.callers)), certificates=bool(settings.tls_client_ca))
+    calls = CallSettings(
+        in_flight_max=settings.calls_max, behind_max=settings.calls_behind_max, access=access
+    )
     return ServerSettings(reflection=settings.dev, calls=calls)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import ROOT, ServeProcess, quota, serving
+from tests.support.process import QUOTA, ROOT, ServeProcess, quota, serving
 
 READY = "Ctrl-C stops everything"
 SECOND_START_S_MAX = 3.0
@@ -23,7 +23,7 @@ has_grpcurl = pytest.mark.skipif(
 
 def printed_commands(process: ServeProcess) -> list[str]:
     """The three lines to paste, as they stand."""
-    return [line for line in process.output.splitlines() if "-plaintext -emit-defaults" in line]
+    return [line for line in process.output.splitlines() if " -emit-defaults " in line]
 
 
 def answers(shell: str, lines: list[str]) -> list[dict[str, object]]:
@@ -54,6 +54,34 @@ def test_the_printed_commands_work_as_printed_in_one_shell(
     assert isinstance(charged, dict)
     spent = {entry["meter"]: entry["spent"] for entry in status["statuses"]}  # type: ignore[attr-defined]
     assert spent == {"METER_COST": charged["costMicros"], "METER_TOKENS": charged["tokens"]}
+
+
+@has_grpcurl
+def test_the_secured_server_prints_commands_that_work_and_lets_nobody_else_in(
+    tmp_path: Path, free_port: int
+) -> None:
+    address = f"127.0.0.1:{free_port}"
+    data = str(tmp_path / "data dir")  # its name needs quotes
+    with serving("--dev", "--secure", "--address", address, QUOTA_DATA_DIR=data) as process:
+        process.wait_for(READY)
+        assert "NO AUTHENTICATION" not in process.output
+        authorized, committed, _ = answers("sh", printed_commands(process))
+        assert authorized["decision"] == "DECISION_ALLOW"
+        assert committed["durability"] == "DURABILITY_LEDGER"
+        [exported] = [line for line in process.output.splitlines() if "export QUOTA_CA=" in line]
+        command = f"{exported.partition(': ')[2]}; {QUOTA} --address {address} budget list --json"
+        listed = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert json.loads(listed.stdout)["budgets"]
+        files = Path(data) / "secured"
+        assert {file.stat().st_mode & 0o777 for file in files.iterdir()} == {0o600}
+        trusted = {"QUOTA_ADDRESS": address, "QUOTA_CA": str(files / "ca.pem")}
+        nobody = quota("budget", "list", **trusted)
+        assert (nobody.returncode, nobody.stdout) == (6, "")
+        assert "hint: put a service token into QUOTA_TOKEN" in nobody.stderr
+        stranger = quota("budget", "list", **trusted, QUOTA_TOKEN="qt_wrong")
+        assert stranger.returncode == 6
+        plaintext = quota("budget", "list", QUOTA_ADDRESS=address)
+        assert plaintext.returncode == 5
 
 
 @has_grpcurl

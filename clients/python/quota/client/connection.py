@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import grpc
 import grpc.aio
 
+from quota.client.credentials import Credentials
 from quota.client.errors import ApiError
 from quota.v1 import (
     alert_pb2_grpc,
@@ -36,9 +37,6 @@ Response = TypeVar("Response")
 DEFAULT_TIMEOUT_S = 10.0
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
-
-# Without the proxy of the environment: the service is a neighbour, and HTTP proxies seldom speak gRPC.
-_OPTIONS = (("grpc.enable_http_proxy", 0),)
 
 
 class Connection:
@@ -80,7 +78,9 @@ class Connection:
 
 
 @asynccontextmanager
-async def connect(address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> AsyncIterator[Connection]:
-    """A connection to `host:port`, in plaintext, closed at the end."""
-    async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
+async def connect(
+    address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, credentials: Credentials | None = None
+) -> AsyncIterator[Connection]:
+    """A connection to `host:port`, closed at the end; without credentials in plaintext."""
+    async with (credentials or Credentials()).channel(address) as channel:
         yield Connection(channel, timeout_s=timeout_s)

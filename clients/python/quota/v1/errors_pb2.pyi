@@ -114,6 +114,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL. A fault of the server, which its log describes. Whether something was done is not known: repeat the call with the same idempotency key
     or request_id.
     """
+    ERROR_REASON_CREDENTIALS_MISSING: _ErrorReason.ValueType  # 91
+    """UNAUTHENTICATED. The call says nothing of who makes it, and the service wants to know."""
+    ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 92
+    """UNAUTHENTICATED. The credential is not known or is over, or there are several."""
+    ERROR_REASON_METHOD_NOT_ALLOWED: _ErrorReason.ValueType  # 93
+    """PERMISSION_DENIED. The caller is known, and its role may not call this method."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed. Every error is a `google.rpc.Status` with a `google.rpc.ErrorInfo` of domain `quota.v1`, whose `reason` is one of these names
@@ -214,4 +220,10 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 81
 """INTERNAL. A fault of the server, which its log describes. Whether something was done is not known: repeat the call with the same idempotency key
 or request_id.
 """
+ERROR_REASON_CREDENTIALS_MISSING: ErrorReason.ValueType  # 91
+"""UNAUTHENTICATED. The call says nothing of who makes it, and the service wants to know."""
+ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 92
+"""UNAUTHENTICATED. The credential is not known or is over, or there are several."""
+ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 93
+"""PERMISSION_DENIED. The caller is known, and its role may not call this method."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -1,0 +1,44 @@
+"""`quota token`: service tokens, which only their owner has."""
+
+from __future__ import annotations
+
+import secrets
+
+import click
+
+from quota_service.cli import options, output
+
+PREFIX = "qt_"
+TOKEN_BYTES = 32
+
+
+@click.command()
+@click.option("--caller", default="NAME", metavar="ID", help="Who will call with it.")
+@click.option("--role", default="gateway", show_default=True, metavar="ROLE", help="What they may do.")
+@click.option("--of", "organization", default="ORGANIZATION", metavar="ID", help="Whose data; '*': all.")
+@options.globally(calls_server=False)
+def token(caller: str, role: str, organization: str) -> None:
+    """Make a service token: 256 random bits. It is printed, alone on stdout, and stored nowhere.
+
+    The line for the server's file of callers (QUOTA_CALLERS) is printed beside it.
+    """
+    made, hashed = new_token()
+    if options.current().json:
+        output.print_json({"token": made, "tokenSha256": hashed})
+        return
+    output.note("Add this to the file of callers:")
+    output.note(entry(caller, role, organization, hashed))
+    click.echo(made)
+
+
+def new_token() -> tuple[str, str]:
+    """A token, and what a file of callers has of it."""
+    from quota_service.edge.access.callers import token_hash
+
+    made = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    return made, token_hash(made)
+
+
+def entry(caller: str, role: str, organization: str, hashed: str) -> str:
+    """A caller as the file has it."""
+    return f'  {caller}: {{role: {role}, organization: "{organization}", token_sha256: {hashed}}}'

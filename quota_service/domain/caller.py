@@ -1,0 +1,29 @@
+"""Who calls the service: gateways, and people with a role. Not who spends."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+EVERY_ORGANIZATION = "*"
+
+
+class Role(StrEnum):
+    """What a caller may do, in the organization that it is bound to."""
+
+    GATEWAY = "gateway"
+    VIEWER = "viewer"
+    FINANCE = "finance"
+    ADMIN = "admin"
+
+
+class Caller(NamedTuple):
+    """`organization`: the only one that the caller knows of; `*`: every one, and what has none."""
+
+    name: str
+    role: Role
+    organization: str
+
+    @property
+    def is_bound(self) -> bool:
+        return self.organization != EVERY_ORGANIZATION

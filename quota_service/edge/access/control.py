@@ -1,0 +1,103 @@
+"""Decides for every call who it is from, and whether they may make it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from quota_service.domain.caller import Caller
+from quota_service.domain.errors import (
+    CredentialsInvalid,
+    CredentialsMissing,
+    MethodNotAllowed,
+    OrganizationNotFound,
+)
+from quota_service.edge.access import scopes
+from quota_service.edge.access.callers import Callers, Known, token_hash
+from quota_service.edge.access.roles import METHODS, UNBOUND_ONLY
+
+AUTHORIZATION = "authorization"
+_SCHEME = "bearer "
+_SAN = "x509_subject_alternative_name"
+
+_BOUND = {role: methods - UNBOUND_ONLY for role, methods in METHODS.items()}
+
+_current: ContextVar[Caller | None] = ContextVar("caller", default=None)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def current() -> Caller | None:
+    """Who makes the call that is being answered; `None` where the service asks nobody."""
+    return _current.get()
+
+
+class Access:
+    """What stands between a call and its method, where callers are known."""
+
+    def __init__(self, callers: Callers, *, certificates: bool = False) -> None:
+        """`certificates`: callers show some, which the transport has verified."""
+        self._callers = callers
+        self._certificates = certificates
+        # Headers that were good, of the callers known then: there are as many as callers, or a few more.
+        self._remembered: dict[str | bytes, Caller] = {}
+        self._remembered_of: Known | None = None
+
+    def admit(self, method: str, context: Context) -> Callable[[Message], None]:
+        """Raises CredentialsMissing, CredentialsInvalid, MethodNotAllowed; returns what is to look at the
+        request.
+        """
+        caller = self._caller(context)
+        if method not in (_BOUND if caller.is_bound else METHODS)[caller.role]:
+            raise MethodNotAllowed(f"Callers with the role “{caller.role}” may not call {method}.")
+        _current.set(caller)  # of this call alone: each has a task of its own
+
+        def within(request: Message) -> None:
+            if caller.is_bound:
+                _require_own(caller.organization, request)
+
+        return within
+
+    def _caller(self, context: Context) -> Caller:
+        sent = [value for key, value in context.invocation_metadata() or () if key == AUTHORIZATION]
+        known = self._callers.known()
+        shown = self._shown(context, known) if self._certificates else ()
+        if len(sent) + len(shown) > 1:
+            raise CredentialsInvalid("The call has several credentials. Send one.")
+        if shown:
+            return shown[0]
+        if not sent:
+            raise CredentialsMissing("Say who you are: authorization: Bearer, with a service token.")
+        return self._by_token(sent[0], known)
+
+    def _shown(self, context: Context, known: Known) -> tuple[Caller, ...]:
+        """The callers whose names the caller's certificate has."""
+        names = [raw.decode(errors="replace") for raw in context.auth_context().get(_SAN, ())]
+        return tuple({known.by_san[name] for name in names if name in known.by_san})
+
+    def _by_token(self, header: str | bytes, known: Known) -> Caller:
+        if known is not self._remembered_of:
+            self._remembered, self._remembered_of = {}, known
+        caller = self._remembered.get(header)
+        if caller is None:
+            text = header if isinstance(header, str) else ""
+            scheme, token = text[: len(_SCHEME)], text[len(_SCHEME) :]
+            caller = known.by_token.get(token_hash(token)) if scheme.lower() == _SCHEME else None
+            if caller is None:
+                raise CredentialsInvalid("The credential is not known, or not any more.")
+            self._remembered[header] = caller
+        return caller
+
+
+def _require_own(organization: str, request: Message) -> None:
+    """What is another's is not there for this caller, whether or not it exists."""
+    named = scopes.organizations(request)
+    for each in named:
+        if each != organization:
+            raise OrganizationNotFound(f"There is no organization “{each}”.")
+    if not named:
+        scopes.name_organization(request, organization)

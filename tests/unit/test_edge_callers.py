@@ -1,0 +1,83 @@
+"""The file of callers: what it may say, and what is told where it says something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quota_service.domain.caller import Caller, Role
+from quota_service.edge.access.callers import CallersFault, read, token_hash
+
+HASH, OTHER = token_hash("a"), token_hash("b")
+
+
+def put(file: Path, text: str) -> Path:
+    file.write_text(text)
+    return file
+
+
+def test_a_caller_is_known_by_each_of_its_tokens_or_names(tmp_path: Path) -> None:
+    known = read(
+        put(
+            tmp_path / "callers.yaml",
+            f"""\
+callers:
+  envoy-eu: {{role: gateway, organization: acme, token_sha256: {HASH}}}
+  finance: {{role: finance, organization: acme, token_sha256: [{OTHER}, "{"0" * 64}"]}}
+  ops: {{role: admin, organization: "*", san: [ops.internal, "spiffe://acme/ops"]}}
+""",
+        )
+    )
+    assert known.by_token[HASH] == Caller("envoy-eu", Role.GATEWAY, "acme")
+    assert known.by_token[OTHER] == known.by_token["0" * 64]
+    assert known.by_san["spiffe://acme/ops"] == known.by_san["ops.internal"]
+    assert not known.by_san["ops.internal"].is_bound
+
+
+def test_a_file_without_callers_lets_nobody_in(tmp_path: Path) -> None:
+    assert read(put(tmp_path / "callers.yaml", "callers: {}")) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "Expected `object`, got `null`"),
+        ("callers: [", "is not YAML"),
+        ("{}", "missing required field `callers`"),
+        (f"callers: {{x: {{role: boss, organization: acme, token_sha256: {HASH}}}}}", "Invalid enum value"),
+        (f"callers: {{x: {{role: admin, token_sha256: {HASH}}}}}", "missing required field `organization`"),
+        ("callers: {x: {role: admin, organization: acme}}", "callers.x: needs a token_sha256 or a san"),
+        (
+            f"callers: {{x: {{role: admin, organization: acme, token_sha256: {HASH}, san: y}}}}",
+            "callers.x: needs a token_sha256 or a san, and not both",
+        ),
+        (
+            "callers: {x: {role: admin, organization: acme, token_sha256: abc}}",
+            ".x: token_sha256 must",
+        ),
+        (f"callers: {{x: {{role: admin, organization: a/b, token_sha256: {HASH}}}}}", "'a/b' is no organ"),
+        (
+            f"callers: {{a b: {{role: admin, organization: a, token_sha256: {HASH}}}}}",
+            ".a b: is no id",
+        ),
+        ("callers: {x: {role: admin, organization: a, san: ''}}", "callers.x: "),
+        (
+            f"callers: {{x: {{role: admin, organization: a, token_sha256: {HASH}}},"
+            f" y: {{role: viewer, organization: b, token_sha256: {HASH}}}}}",
+            "callers.y: has a credential that another caller has",
+        ),
+        (f"callers: {{x: {{role: admin, organization: a, token: {HASH}}}}}", "unknown field `token`"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+    file = put(tmp_path / "callers.yaml", text)
+    with pytest.raises(CallersFault) as raised:
+        read(file)
+    assert told in str(raised.value)
+    assert str(file) in str(raised.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CallersFault, match=r"nowhere\.yaml cannot be read"):
+        read(tmp_path / "nowhere.yaml")
