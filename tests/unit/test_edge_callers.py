@@ -36,7 +36,8 @@ callers:
 
 
 def test_a_file_without_callers_lets_nobody_in(tmp_path: Path) -> None:
-    assert read(put(tmp_path / "callers.yaml", "callers: {}")) == ({}, {})
+    known = read(put(tmp_path / "callers.yaml", "callers: {}"))
+    assert not any(known)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +48,13 @@ def test_a_file_without_callers_lets_nobody_in(tmp_path: Path) -> None:
         ("{}", "missing required field `callers`"),
         (f"callers: {{x: {{role: boss, organization: acme, token_sha256: {HASH}}}}}", "Invalid enum value"),
         (f"callers: {{x: {{role: admin, token_sha256: {HASH}}}}}", "missing required field `organization`"),
-        ("callers: {x: {role: admin, organization: acme}}", "callers.x: needs a token_sha256 or a san"),
+        (
+            "callers: {x: {role: admin, organization: acme}}",
+            "callers.x: needs one of token_sha256, san and jwt",
+        ),
         (
             f"callers: {{x: {{role: admin, organization: acme, token_sha256: {HASH}, san: y}}}}",
-            "callers.x: needs a token_sha256 or a san, and not both",
+            "callers.x: needs one of token_sha256, san and jwt",
         ),
         (
             "callers: {x: {role: admin, organization: acme, token_sha256: abc}}",
@@ -81,3 +85,25 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, text: 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CallersFault, match=r"nowhere\.yaml cannot be read"):
         read(tmp_path / "nowhere.yaml")
+
+
+ISSUER = "issuers: [{issuer: i, audience: quota, jwks: %s, algorithms: %s}]\ncallers: %s"
+CLAIMS = "{x: {role: admin, organization: a, jwt: {issuer: %s, claims: %s}}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (ISSUER % ("k.json", "[HS256]", "{}"), "algorithms must be some of ES256, "),
+        (ISSUER % ("k.json", "[none]", "{}"), "algorithms must be some of"),
+        (ISSUER % ("k.json", "[]", "{}"), "algorithms must be some of"),
+        (ISSUER % ("http://login.example/keys", "[RS256]", "{}"), "jwks must be a file or an https URL"),
+        (ISSUER % ("file:///etc/passwd", "[RS256]", "{}"), "jwks must be a file or an https URL"),
+        (ISSUER % ("k.json", "[RS256]", CLAIMS % ("j", "{sub: x}")), "callers.x: there is no issuer 'j'"),
+        (ISSUER % ("k.json", "[RS256]", CLAIMS % ("i", "{}")), "callers.x: needs claims"),
+    ],
+)
+def test_an_issuer_that_could_be_deceived_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(CallersFault) as raised:
+        read(put(tmp_path / "callers.yaml", text))
+    assert told in str(raised.value)

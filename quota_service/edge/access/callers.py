@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 
 from quota_service.domain.caller import EVERY_ORGANIZATION, Caller, Role
 from quota_service.domain.subject import ID_PATTERN
+from quota_service.edge.access.tokens import ALGORITHMS, Issuer, KeySource, is_source
 
 LOOK_S = 1.0
 """How often the file is looked at."""
@@ -29,22 +30,52 @@ class CallersFault(Exception):
     """The file cannot be used. The text says why, and where."""
 
 
+class _Jwt(msgspec.Struct, forbid_unknown_fields=True):
+    issuer: str
+    claims: dict[str, str]
+
+
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     role: Role
     organization: str
     token_sha256: str | list[str] = []
     san: str | list[str] = []
+    jwt: _Jwt | None = None
+
+
+class _Issuer(msgspec.Struct, forbid_unknown_fields=True):
+    issuer: str
+    audience: str
+    jwks: str
+    algorithms: list[str]
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
     callers: dict[str, _Entry]
+    issuers: list[_Issuer] = []
+
+
+class Claimed(NamedTuple):
+    """A caller that is known by what a token of an issuer says."""
+
+    caller: Caller
+    issuer: str
+    claims: Mapping[str, str]
+
+    def is_said_by(self, issuer: str, claims: Mapping[str, object]) -> bool:
+        return issuer == self.issuer and all(
+            value == said or (isinstance(said, list) and value in said)
+            for value, said in ((value, claims.get(name)) for name, value in self.claims.items())
+        )
 
 
 class Known(NamedTuple):
-    """Callers by the SHA-256 (hex) of their token, and by a name of their certificate."""
+    """Callers by the SHA-256 (hex) of their token, by a name of their certificate, and by claims."""
 
     by_token: Mapping[str, Caller]
     by_san: Mapping[str, Caller]
+    by_claims: Sequence[Claimed] = ()
+    issuers: Mapping[str, Issuer] = {}
 
 
 class Callers:
@@ -56,7 +87,10 @@ class Callers:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._stamp = self._look()
-        self._known = read(file)
+        self._sources: dict[str, KeySource] = {}  # stay when the file is read again
+        self._known = read(file, self._source)
+        for source in self._sources.values():
+            source.wait()
         self._looked_s = time.monotonic()
 
     def known(self) -> Known:
@@ -72,10 +106,16 @@ class Callers:
             return
         self._stamp = stamp
         try:
-            self._known = read(self._file)
+            self._known = read(self._file, self._source)
             log.info("callers were read again", file=str(self._file))
         except CallersFault as fault:
             log.error("callers stay as they were", fault=str(fault))
+
+    def _source(self, source: str) -> KeySource:
+        if source not in self._sources:
+            self._sources[source] = KeySource(source)
+            self._sources[source].fetch()
+        return self._sources[source]
 
     def _look(self) -> tuple[int, int, int]:
         try:
@@ -90,42 +130,68 @@ def token_hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def read(file: Path) -> Known:
+def read(file: Path, source: Callable[[str], KeySource] = KeySource) -> Known:
     """The callers of a file. Raises CallersFault."""
     try:
-        document = YAML(typ="safe").load(file.read_text())
-        entries = msgspec.convert(document, _File).callers
+        found = msgspec.convert(YAML(typ="safe").load(file.read_text()), _File)
     except (OSError, UnicodeDecodeError) as error:
         raise CallersFault(f"{file} cannot be read: {error}") from None
     except YAMLError as error:
         raise CallersFault(f"{file} is not YAML: {error}") from None
     except msgspec.ValidationError as error:
         raise CallersFault(f"{file}: {error}") from None
-    by_token: dict[str, Caller] = {}
-    by_san: dict[str, Caller] = {}
-    for name, entry in entries.items():
-        _require(bool(ID_PATTERN.fullmatch(name)), file, name, "is no id")
-        own = entry.organization
-        _require(
-            own == EVERY_ORGANIZATION or bool(ID_PATTERN.fullmatch(own)),
-            file,
-            name,
-            f"{own!r} is no organization's id",
-        )
-        hashes, sans = _list(entry.token_sha256), _list(entry.san)
-        _require(bool(hashes) != bool(sans), file, name, "needs a token_sha256 or a san, and not both")
-        for each in hashes:
-            _require(bool(_SHA256.fullmatch(each)), file, name, "token_sha256 must be 64 hex digits")
-        for each, known in (*((h, by_token) for h in hashes), *((s, by_san) for s in sans)):
-            _require(bool(each) and each not in known, file, name, "has a credential that another caller has")
-            known[each] = Caller(name, entry.role, own)
-    return Known(by_token, by_san)
+    try:
+        return _known(found, source)
+    except ValueError as error:
+        raise CallersFault(f"{file}: {error}") from None
+
+
+def _known(found: _File, source: Callable[[str], KeySource]) -> Known:
+    """Raises ValueError."""
+    issuers = {each.issuer: _issuer(each, source) for each in found.issuers}
+    known = Known({}, {}, [], issuers)
+    for name, entry in found.callers.items():
+        try:
+            _add(known, name, entry)
+        except ValueError as error:
+            raise ValueError(f"callers.{name}: {error}") from None
+    return known
+
+
+def _issuer(each: _Issuer, source: Callable[[str], KeySource]) -> Issuer:
+    place = f"issuers, {each.issuer!r}"
+    _require(bool(each.issuer and each.audience), f"{place}: needs an issuer and an audience")
+    _require(is_source(each.jwks), f"{place}: jwks must be a file or an https URL")
+    wrong = [name for name in each.algorithms if name not in ALGORITHMS]
+    allowed = ", ".join(sorted(ALGORITHMS))
+    _require(bool(each.algorithms) and not wrong, f"{place}: algorithms must be some of {allowed}")
+    return Issuer(each.issuer, each.audience, source(each.jwks), each.algorithms)
+
+
+def _add(known: Any, name: str, entry: _Entry) -> None:
+    own = entry.organization
+    _require(bool(ID_PATTERN.fullmatch(name)), "is no id")
+    is_own = own == EVERY_ORGANIZATION or bool(ID_PATTERN.fullmatch(own))
+    _require(is_own, f"{own!r} is no organization's id")
+    caller, hashes, sans = Caller(name, entry.role, own), _list(entry.token_sha256), _list(entry.san)
+    ways = [bool(hashes), bool(sans), entry.jwt is not None]
+    _require(sum(ways) == 1, "needs one of token_sha256, san and jwt")
+    for each in hashes:
+        _require(bool(_SHA256.fullmatch(each)), "token_sha256 must be 64 hex digits")
+    for each, others in (*((h, known.by_token) for h in hashes), *((s, known.by_san) for s in sans)):
+        _require(bool(each) and each not in others, "has a credential that another caller has")
+        others[each] = caller
+    if entry.jwt is not None:
+        issuer, claims = entry.jwt.issuer, entry.jwt.claims
+        _require(issuer in known.issuers, f"there is no issuer {issuer!r}")
+        _require(bool(claims), "needs claims that tell it from others of its issuer")
+        known.by_claims.append(Claimed(caller, issuer, claims))
 
 
 def _list(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def _require(holds: bool, file: Path, name: str, fault: str) -> None:
+def _require(holds: bool, fault: str) -> None:
     if not holds:
-        raise CallersFault(f"{file}: callers.{name}: {fault}")
+        raise ValueError(fault)

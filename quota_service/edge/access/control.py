@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 import grpc
+import structlog
 from google.protobuf.message import Message
 
 from quota_service.domain.caller import Caller
@@ -16,15 +19,21 @@ from quota_service.domain.errors import (
     MethodNotAllowed,
     OrganizationNotFound,
 )
-from quota_service.edge.access import scopes
+from quota_service.edge.access import scopes, tokens
 from quota_service.edge.access.callers import Callers, Known, token_hash
 from quota_service.edge.access.roles import METHODS, UNBOUND_ONLY
 
 AUTHORIZATION = "authorization"
 _SCHEME = "bearer "
+REMEMBERED_MAX = 10_000
+LOOK_AGAIN_S = 60.0
+"""After so long a JSON Web Token is verified again: its issuer may have taken the key back."""
+
 _SAN = "x509_subject_alternative_name"
 
 _BOUND = {role: methods - UNBOUND_ONLY for role, methods in METHODS.items()}
+
+log = structlog.get_logger(__name__)
 
 _current: ContextVar[Caller | None] = ContextVar("caller", default=None)
 
@@ -43,8 +52,8 @@ class Access:
         """`certificates`: callers show some, which the transport has verified."""
         self._callers = callers
         self._certificates = certificates
-        # Headers that were good, of the callers known then: there are as many as callers, or a few more.
-        self._remembered: dict[str | bytes, Caller] = {}
+        # Headers that were good, of the callers known then, and until when.
+        self._remembered: dict[str | bytes, tuple[Caller, float]] = {}
         self._remembered_of: Known | None = None
 
     def admit(self, method: str, context: Context) -> Callable[[Message], None]:
@@ -72,25 +81,51 @@ class Access:
             return shown[0]
         if not sent:
             raise CredentialsMissing("Say who you are: authorization: Bearer, with a service token.")
-        return self._by_token(sent[0], known)
+        return self._said(sent[0], known)
 
     def _shown(self, context: Context, known: Known) -> tuple[Caller, ...]:
         """The callers whose names the caller's certificate has."""
         names = [raw.decode(errors="replace") for raw in context.auth_context().get(_SAN, ())]
         return tuple({known.by_san[name] for name in names if name in known.by_san})
 
-    def _by_token(self, header: str | bytes, known: Known) -> Caller:
-        if known is not self._remembered_of:
+    def _said(self, header: str | bytes, known: Known) -> Caller:
+        """The caller that an authorization header says."""
+        if known is not self._remembered_of or len(self._remembered) > REMEMBERED_MAX:
             self._remembered, self._remembered_of = {}, known
-        caller = self._remembered.get(header)
-        if caller is None:
-            text = header if isinstance(header, str) else ""
-            scheme, token = text[: len(_SCHEME)], text[len(_SCHEME) :]
-            caller = known.by_token.get(token_hash(token)) if scheme.lower() == _SCHEME else None
-            if caller is None:
-                raise CredentialsInvalid("The credential is not known, or not any more.")
-            self._remembered[header] = caller
-        return caller
+        remembered = self._remembered.get(header)
+        now_s = time.time()
+        if remembered is not None and now_s < remembered[1]:
+            return remembered[0]
+        text = header if isinstance(header, str) else ""
+        scheme, token = text[: len(_SCHEME)], text[len(_SCHEME) :]
+        found = _verified(token, known, now_s) if scheme.lower() == _SCHEME else None
+        if found is None:
+            raise CredentialsInvalid("The credential is not known, or not any more.")
+        self._remembered[header] = found
+        return found[0]
+
+
+def _verified(token: str, known: Known, now_s: float) -> tuple[Caller, float] | None:
+    """A token's caller, and until when that need not be looked at again; `None`: it is nobody's."""
+    caller = known.by_token.get(token_hash(token))
+    if caller is not None:
+        return caller, math.inf
+    if not (known.issuers and tokens.looks_like_one(token)):
+        return None
+    try:
+        header, said = tokens.unverified(token)
+        issuer = known.issuers.get(said)
+        if issuer is None:
+            return None
+        claims = issuer.claims(token, header)
+    except tokens.TokenFault as fault:
+        log.info("a token was refused", fault=str(fault))
+        return None
+    caller = next((each.caller for each in known.by_claims if each.is_said_by(said, claims)), None)
+    if caller is None:
+        return None
+    named = caller._replace(name=f"{caller.name}/{claims['sub']}") if "sub" in claims else caller
+    return named, min(now_s + LOOK_AGAIN_S, float(claims["exp"]))
 
 
 def _require_own(organization: str, request: Message) -> None:
