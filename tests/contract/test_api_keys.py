@@ -116,20 +116,18 @@ async def test_a_repeated_creation_returns_the_key_without_its_secret(acme: Clie
     assert answer(other_content) == ("ALREADY_EXISTS", "IDEMPOTENCY_CONFLICT")
 
 
-@pytest.mark.parametrize("position", [3, 10, 11, 30, 45])
-async def test_a_secret_with_one_character_changed_is_unknown(acme: Client, position: int) -> None:
+async def test_a_secret_with_one_character_changed_is_unknown(acme: Client) -> None:
     secret = (await create(acme)).secret
-    changed = "a" if secret[position] != "a" else "b"
-    assert await refused(acme, secret[:position] + changed + secret[position + 1 :]) == UNKNOWN
+    for position in range(3, len(secret)):
+        changed = "a" if secret[position] != "a" else "b"
+        assert await refused(acme, secret[:position] + changed + secret[position + 1 :]) == UNKNOWN
 
 
-@pytest.mark.parametrize(
-    "secret", ["sk-123", "qk_", "qk_" + "é" * 43, "qk_" + "a" * 44, "qk_" + "a" * 43, "\0"]
-)
-async def test_what_is_no_secret_is_unknown_and_not_repeated(acme: Client, secret: str) -> None:
-    error = await refusal(resolve(acme, secret))
-    assert answer(error) == UNKNOWN
-    assert secret not in (error.details() or "")
+async def test_what_is_no_secret_is_unknown_and_not_repeated(acme: Client) -> None:
+    for secret in ("sk-123", "qk_", "qk_" + "é" * 43, "qk_" + "a" * 44, "qk_" + "a" * 43, "\0"):
+        error = await refusal(resolve(acme, secret))
+        assert answer(error) == UNKNOWN
+        assert secret not in (error.details() or "")
 
 
 async def test_a_secret_that_is_empty_or_too_long_is_refused_by_its_field(acme: Client) -> None:

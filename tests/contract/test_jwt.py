@@ -110,14 +110,15 @@ async def test_a_token_of_the_issuer_says_who_calls_and_with_which_role(world: W
         await admin.directory.CreateTeam(create)
 
 
-@pytest.mark.parametrize(
-    "claims",
-    [
-        {"exp": int(time.time()) - 60},
+async def test_a_token_that_says_something_else_is_refused(world: World) -> None:
+    now_s = int(time.time())
+    good = {"iss": ISSUER, "aud": "quota", "sub": "ada", "exp": now_s + 600}
+    wrong: tuple[dict[str, Any], ...] = (
+        {"exp": now_s - 60},
         {"exp": None},
         {"exp": "soon"},
-        {"nbf": int(time.time()) + 3_600},
-        {"iat": int(time.time()) + 3_600},
+        {"nbf": now_s + 3_600},
+        {"iat": now_s + 3_600},
         {"aud": "another"},
         {"aud": None},
         {"iss": "https://login.other.example"},
@@ -126,16 +127,12 @@ async def test_a_token_of_the_issuer_says_who_calls_and_with_which_role(world: W
         {"sub": "nobody"},
         {"sub": None, "groups": "finances"},
         {"sub": ["ada"], "groups": {"finance": True}},
-    ],
-    ids=str,
-)
-async def test_a_token_that_says_something_else_is_refused(world: World, claims: dict[str, Any]) -> None:
-    said = {"iss": ISSUER, "aud": "quota", "sub": "ada", "exp": int(time.time()) + 600} | claims
-    kept = {name: value for name, value in said.items() if value is not None}
-    # Not by the library's encode, which refuses to make some of them.
-    assert not await accepted(
-        world, jwt.api_jws.encode(json.dumps(kept).encode(), RSA_KEY, "RS256", {"kid": "r"})
     )
+    for claims in ({}, *wrong):
+        said = {name: value for name, value in (good | claims).items() if value is not None}
+        # Not by the library's encode, which refuses to make some of them.
+        sent = jwt.api_jws.encode(json.dumps(said).encode(), RSA_KEY, "RS256", {"kid": "r"})
+        assert await accepted(world, sent) is not bool(claims), claims
 
 
 async def test_signatures_of_others_and_of_nobody_are_refused(world: World) -> None:
