@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from quota_service.stores.valkey.address import Address
 from quota_service.stores.valkey.pipeline import Command, Endpoint, Pipeline
 from quota_service.stores.valkey.replying import NotTheMaster, ReplyError, checked, information
-from quota_service.stores.valkey.sentinel import Sentinels
+
+if TYPE_CHECKING:
+    from quota_service.stores.valkey.sentinel import Sentinels
 
 
 class Dialler:
@@ -17,7 +20,12 @@ class Dialler:
 
     def __init__(self, address: Address) -> None:
         self._address = address
-        self._sentinels = Sentinels(address) if address.service else None
+        self._sentinels: Sentinels | None = None
+        if address.service:
+            # Here, because it takes 0.2 s that nobody else needs to wait for.
+            from quota_service.stores.valkey.sentinel import Sentinels
+
+            self._sentinels = Sentinels(address)
         self._tls = ssl.create_default_context(cafile=address.ca_file or None) if address.tls else None
 
     async def master(self) -> Endpoint | None:
