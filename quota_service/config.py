@@ -33,6 +33,7 @@ class Settings:
     policy answers; 0: 40, or 1,000 in development mode, where other work may hold a machine up.
     `buffer_bytes_max`: how many bytes of an organization's events may wait in Valkey while PostgreSQL is
     away.
+    `log_calls`: whether every call is told in a line of the log.
     `key_pepper`: what secrets of API keys are recognized with, at least 32 characters, the same for all
     replicas; after a comma those before it, whose secrets are still good. Empty: no such secrets.
     `callers`: the file of those who may call the service; empty: it asks nobody who they are, and listens on
@@ -54,6 +55,7 @@ class Settings:
     left_behind_ms: int = 10_000
     patience_ms: int = 0
     buffer_bytes_max: int = 256 * 1024 * 1024
+    log_calls: bool = False
     key_pepper: str = field(default="", repr=False)
     callers: str = ""
     tls_cert: str = ""

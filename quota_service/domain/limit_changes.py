@@ -28,6 +28,7 @@ class Adjust:
     term: Term
     amounts: Amounts
     reason: str
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Reallocate:
     destination: Term
     amounts: Amounts
     reason: str
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

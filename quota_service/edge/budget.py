@@ -18,6 +18,7 @@ from quota_service.application.exposure import Exposures
 from quota_service.application.statuses import Statuses
 from quota_service.application.watching import Watching
 from quota_service.edge import names
+from quota_service.edge.access import control as access
 from quota_service.edge.calls import Context
 from quota_service.edge.collection import Collection
 from quota_service.edge.convert.budget import budget, budget_of
@@ -106,9 +107,11 @@ class BudgetServicer(LimitMethods):
     async def AdjustBudget(
         self, request: money_pb2.AdjustBudgetRequest, context: Context
     ) -> money_pb2.AdjustBudgetResponse:
-        return adjust_response(await self._money.adjust(adjust_request_of(request)))
+        return adjust_response(await self._money.adjust(adjust_request_of(request, access.name())))
 
     async def ReallocateBudget(
         self, request: money_pb2.ReallocateBudgetRequest, context: Context
     ) -> money_pb2.ReallocateBudgetResponse:
-        return reallocate_response(await self._money.reallocate(reallocate_request_of(request)))
+        return reallocate_response(
+            await self._money.reallocate(reallocate_request_of(request, access.name()))
+        )

@@ -7,9 +7,11 @@ a method once, when it is registered, and cost a coroutine each.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 from typing import Any, NamedTuple, Protocol
 
@@ -18,6 +20,8 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 from grpc.aio import AbortError
 
+from quota.v1.directory_pb2 import ResolveApiKeyRequest
+from quota_service.domain.api_key import SECRET_PATTERN
 from quota_service.domain.errors import (
     DeadlineTooShort,
     FieldProblem,
@@ -29,6 +33,8 @@ from quota_service.edge.access.control import Access
 from quota_service.edge.errors import DeadlinePassed, InternalFault, answer_to, status_of
 from quota_service.edge.traffic import OVERLOADED, Bounds, Door, Kind, Traffic, kind_of
 from quota_service.edge.validation import validate
+
+_SECRET = re.compile(SECRET_PATTERN.pattern.encode())
 
 REQUEST_ID = "x-request-id"
 REQUEST_ID_LENGTH_MAX = 128
@@ -49,7 +55,7 @@ class Method(NamedTuple):
 class Observer(Protocol):
     """Told of every call that has ended."""
 
-    def call_ended(self, method: str, code: grpc.StatusCode, seconds: float) -> None: ...
+    def call_ended(self, call: Call, answer: Answer, code: grpc.StatusCode, seconds: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +90,13 @@ class CallSettings:
 class Call:
     """One call."""
 
-    __slots__ = ("_request_id", "context", "method", "within")
+    __slots__ = ("_request_id", "admit", "context", "method", "request", "within")
 
     def __init__(self, method: Method, context: Context) -> None:
         self.method = method
         self.context = context
+        self.request: Message | None = None  # once it has been read, and is valid
+        self.admit: Callable[[], object] | None = None  # raises where the caller may not call any more
         self.within: Callable[[Message], None] | None = None  # looks whether the request is its caller's
         self._request_id = ""
 
@@ -110,10 +118,13 @@ GrpcMethod = Callable[[Any, Context], Awaitable[Answer]]
 
 
 def sent_request_id(context: Context) -> str:
-    """The request id that the caller sent, "" where it sent none that is printable and of a sane length."""
+    """The request id that the caller sent, "" where it sent none that is printable, of a sane length, and no
+    secret.
+    """
     for key, value in context.invocation_metadata() or ():
         if key == REQUEST_ID and isinstance(value, str):
-            return value if value.isprintable() and len(value) <= REQUEST_ID_LENGTH_MAX else ""
+            is_sane = value.isprintable() and len(value) <= REQUEST_ID_LENGTH_MAX
+            return value if is_sane and not SECRET_PATTERN.search(value) else ""
     return ""
 
 
@@ -162,15 +173,16 @@ def observed(handler: Handler, settings: CallSettings) -> Handler:
     async def observe(call: Call) -> Answer:
         begun = time.perf_counter()
         code = grpc.StatusCode.INTERNAL  # what the guard makes of everything else
+        answer: Answer = None
         try:
-            response = await handler(call)
+            answer = await handler(call)
             code = _code(call.context)
-            return response
+            return answer
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
             raise
         finally:
-            observer.call_ended(call.method.name, code, time.perf_counter() - begun)
+            observer.call_ended(call, answer, code, time.perf_counter() - begun)
 
     return observe
 
@@ -209,7 +221,8 @@ def admitted(handler: Handler, settings: CallSettings) -> Handler:
         return handler
 
     async def admit(call: Call) -> Answer:
-        call.within = access.admit(call.method.name, call.context)
+        call.admit = partial(access.admit, call.method.name, call.context)
+        call.within = call.admit()
         return await handler(call)
 
     return admit
@@ -279,6 +292,7 @@ async def received(call: Call) -> Message:
     request = decoded(call.method, raw)
     if call.within is not None:
         call.within(request)
+    call.request = request
     return request
 
 
@@ -287,6 +301,11 @@ def decoded(method: Method, raw: bytes) -> Message:
     server. Raises InvalidRequest.
     """
     kind = method.request
+    if _SECRET.search(raw) and kind is not ResolveApiKeyRequest:
+        # Before it is anywhere: in an error, the ledger, a log.
+        raise InvalidRequest(
+            FieldProblem("", "the request has a secret of an API key: send the key's id, see ResolveApiKey")
+        )
     try:
         request = kind.FromString(raw)
     except DecodeError:

@@ -45,6 +45,8 @@ def _written(function: StreamFunction) -> Handler:
     async def write(call: Call) -> Answer:
         async with aclosing(function(await received(call), call.context)) as messages:
             async for message in messages:
+                if call.admit is not None:
+                    call.admit()  # whoever may not call any more is told nothing more
                 await _whole(call.context.write(message))
         return None
 

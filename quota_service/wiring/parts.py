@@ -33,6 +33,7 @@ from quota_service.application.writing import LedgerWriter
 from quota_service.config import Settings
 from quota_service.edge.access.callers import Callers
 from quota_service.edge.access.control import Access
+from quota_service.edge.call_log import CallLog
 from quota_service.edge.calls import CallSettings
 from quota_service.edge.quota import QuotaServicer, QuotaUseCases
 from quota_service.edge.server import Server, ServerSettings, build_server
@@ -161,6 +162,9 @@ def _server_settings(settings: Settings) -> ServerSettings:
     if settings.callers:
         access = Access(Callers(Path(settings.callers)), certificates=bool(settings.tls_client_ca))
     calls = CallSettings(
-        in_flight_max=settings.calls_max, behind_max=settings.calls_behind_max, access=access
+        in_flight_max=settings.calls_max,
+        behind_max=settings.calls_behind_max,
+        access=access,
+        observer=CallLog() if settings.log_calls else None,
     )
     return ServerSettings(reflection=settings.dev, calls=calls)

@@ -17,7 +17,7 @@ from quota.v1 import directory_pb2 as pb
 from quota.v1 import types_pb2
 from tests.support.calls import authorized, committed, cost, denied, held, reasons, released
 from tests.support.refusals import answer, fields, refusal
-from tests.support.service import ACME, PEPPER, Client, running_service
+from tests.support.service import ACME, PEPPER, Client, authorize_request, running_service
 
 LAPTOP = f"{ACME}/apiKeys/laptop"
 UNKNOWN = ("NOT_FOUND", "API_KEY_UNKNOWN")
@@ -128,6 +128,34 @@ async def test_what_is_no_secret_is_unknown_and_not_repeated(acme: Client) -> No
         error = await refusal(resolve(acme, secret))
         assert answer(error) == UNKNOWN
         assert secret not in (error.details() or "")
+
+
+async def test_a_secret_that_is_sent_as_something_else_is_refused_and_written_nowhere(
+    acme: Client, postgres_url: str
+) -> None:
+    secret = (await create(acme)).secret
+    for fields_ in (
+        {"subject": types_pb2.Subject(organization="acme", api_key=secret)},
+        {"subject": types_pb2.Subject(organization="acme", user="ada", tags={"key": f"Bearer {secret}"})},
+        {"model": secret},
+    ):
+        call = acme.quota.Authorize(
+            authorize_request("k", **fields_), metadata=(("x-request-id", f"r-{secret}"),)
+        )
+        error = await refusal(call)
+        assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+        assert secret not in f"{error.details()}{error.trailing_metadata()}{await call.initial_metadata()}"
+    error = await refusal(acme.quota.Authorize(authorize_request(secret)))
+    assert secret not in f"{error.details()}{error.trailing_metadata()}"
+    await acme.quota.Authorize(authorize_request("k"))  # so that something is written
+    database = await asyncpg.connect(postgres_url)
+    tables = await database.fetch(
+        "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
+    )
+    for table in tables:
+        rows = await database.fetch(f'SELECT t::text AS row FROM "{table["relname"]}" t')
+        assert not [row for row in rows if secret in row["row"]], table["relname"]
+    await database.close()
 
 
 async def test_a_secret_that_is_empty_or_too_long_is_refused_by_its_field(acme: Client) -> None:

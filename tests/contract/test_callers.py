@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,6 +178,27 @@ async def test_a_bound_caller_lists_its_own_organization_alone(world: World) -> 
             assert [each.name for each in found.organizations] == [f"organizations/{id_}" for id_ in expected]
 
 
+async def test_the_ledger_says_who_has_changed_a_limit(world: World) -> None:
+    async with calling(world.address, "finance-token") as finance:
+        for name in ("AdjustBudget", "ReallocateBudget"):
+            method = ALL[f"quota.v1.BudgetService/{name}"]
+            request = about(method, "acme")
+            request.request_id = name
+            if name == "ReallocateBudget":
+                async with calling(world.address, "admin-token") as admin:
+                    await admin.budgets.CreateBudget(
+                        budget_pb2.CreateBudgetRequest(
+                            parent="organizations/acme", budget_id="acme-1b", budget=BUDGET
+                        )
+                    )
+            entry = (await stub_of(finance, method)(request)).entry
+            assert entry.actor == "finance"
+        request = about(ALL["quota.v1.BudgetService/AdjustBudget"], "acme")
+        request.request_id = "lasting"
+        request.until.FromSeconds(int(time.time()) + 86_400)
+        assert (await finance.budgets.AdjustBudget(request)).entry.actor == "finance"
+
+
 async def test_a_page_token_of_another_organization_opens_nothing(world: World) -> None:
     async with calling(world.address, "operator-token") as operator:
         for id_ in ("a", "b"):
@@ -229,6 +251,19 @@ async def test_health_checks_need_no_credential(world: World) -> None:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         found = await stub.Check(health_pb2.HealthCheckRequest())
         assert found.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_stream_ends_before_it_tells_anything_to_whom_may_not_know_any_more(world: World) -> None:
+    name = "organizations/acme/budgets/acme-1"
+    async with calling(world.address, "viewer-token") as viewer:
+        stream: Any = viewer.budgets.WatchBudgetStatus(budget_pb2.WatchBudgetStatusRequest(name=name))
+        assert (await stream.read()).statuses
+        written(world.file, {"operator": ("admin", "*")})
+        await asyncio.sleep(1.2)
+        async with calling(world.address, "operator-token") as operator:
+            subject = types_pb2.Subject(organization="acme", user="acme-1")
+            await operator.quota.Authorize(authorize_request("k", subject=subject))
+        assert answer(await refusal(stream.read())) == INVALID
 
 
 async def test_a_caller_that_is_taken_out_of_the_file_is_refused_without_a_restart(world: World) -> None:

@@ -16,7 +16,16 @@ from structlog.testing import capture_logs
 from quota.v1 import quota_pb2, types_pb2
 from quota.v1.quota_pb2_grpc import QuotaServiceStub
 from quota_service.domain.errors import BudgetNotFound, ReservationEnded, StoreUnavailable
-from quota_service.edge.calls import REQUEST_ID, Call, CallSettings, guarded, identified, layers, translated
+from quota_service.edge.calls import (
+    REQUEST_ID,
+    Answer,
+    Call,
+    CallSettings,
+    guarded,
+    identified,
+    layers,
+    translated,
+)
 from quota_service.edge.server import register
 from quota_service.edge.traffic import Kind, Traffic
 from tests.support.refusals import answer, fields, refusal
@@ -216,9 +225,9 @@ class Ends:
     def __init__(self) -> None:
         self.seen: list[tuple[str, grpc.StatusCode]] = []
 
-    def call_ended(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
+    def call_ended(self, call: Call, answer: Answer, code: grpc.StatusCode, seconds: float) -> None:
         assert seconds >= 0
-        self.seen.append((method.split("/")[1], code))
+        self.seen.append((call.method.name.split("/")[1], code))
 
 
 async def test_an_observer_hears_how_each_call_ended() -> None:

@@ -118,5 +118,6 @@ def _entry(request: AdjustRequest, until_ms: int, term: Term, now_ms: int) -> En
         occur_ms=now_ms,
         hold=hold_of_changes(request.organization, changes),
         reason=request.reason,
+        actor=request.actor,
         changes=changes,
     )

@@ -84,6 +84,7 @@ class Money:
                 term=terms[0],
                 amounts=request.amounts,
                 reason=request.reason,
+                actor=request.actor,
             )
             return await self._limits.adjust(command)
 
@@ -99,6 +100,7 @@ class Money:
                 destination=terms[1],
                 amounts=request.amounts,
                 reason=request.reason,
+                actor=request.actor,
             )
             return await self._limits.reallocate(command)
 

@@ -20,7 +20,9 @@ from quota_service.domain.limit_changes import Adjust, Reallocate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdjustRequest:
-    """Signed amounts for one counter's live window or, with `until_ms`, for every window until then."""
+    """Signed amounts for one counter's live window or, with `until_ms`, for every window until then.
+    `actor`: who asks for it, as far as that is known.
+    """
 
     organization: str
     counter: CounterName
@@ -28,6 +30,7 @@ class AdjustRequest:
     until_ms: int | None = None
     reason: str
     request_id: str
+    actor: str = ""
 
     @property
     def key(self) -> str:
@@ -41,7 +44,7 @@ class AdjustRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReallocateRequest:
-    """Amounts to be moved from one counter's live window to another's."""
+    """Amounts to be moved from one counter's live window to another's. `actor`: as of AdjustRequest."""
 
     organization: str
     source: CounterName
@@ -49,6 +52,7 @@ class ReallocateRequest:
     amounts: Amounts
     reason: str
     request_id: str
+    actor: str = ""
 
     @property
     def key(self) -> str:

@@ -145,10 +145,6 @@ def _is_for(key: jwt.PyJWK, algorithm: str) -> bool:
     return kinds[algorithm[:2]] == key.key_type
 
 
-def looks_like_one(token: str) -> bool:
-    return token.count(".") == 2
-
-
 def unverified(token: str) -> tuple[Mapping[str, Any], str]:
     """The header of a token, and who is said to have issued it. Raises TokenFault."""
     try:

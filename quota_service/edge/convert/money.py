@@ -18,7 +18,7 @@ from quota_service.edge.convert.statuses import all_statuses
 from quota_service.edge.convert.times import milliseconds
 
 
-def adjust_request_of(message: pb.AdjustBudgetRequest) -> AdjustRequest:
+def adjust_request_of(message: pb.AdjustBudgetRequest, actor: str) -> AdjustRequest:
     """Raises NameMalformed, and InvalidRequest for amounts that change nothing or too much."""
     organization, budget = names.parse(message.name, names.BUDGETS, "name")
     return AdjustRequest(
@@ -28,10 +28,11 @@ def adjust_request_of(message: pb.AdjustBudgetRequest) -> AdjustRequest:
         until_ms=milliseconds(message.until) if message.HasField("until") else None,
         reason=message.reason,
         request_id=message.request_id,
+        actor=actor,
     )
 
 
-def reallocate_request_of(message: pb.ReallocateBudgetRequest) -> ReallocateRequest:
+def reallocate_request_of(message: pb.ReallocateBudgetRequest, actor: str) -> ReallocateRequest:
     """Raises NameMalformed, and InvalidRequest for amounts that move nothing, another organization's
     destination, and one that is the source.
     """
@@ -50,6 +51,7 @@ def reallocate_request_of(message: pb.ReallocateBudgetRequest) -> ReallocateRequ
         amounts=_amounts_of(message.amounts, 1),
         reason=message.reason,
         request_id=message.request_id,
+        actor=actor,
     )
 
 

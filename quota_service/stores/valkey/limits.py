@@ -60,7 +60,11 @@ class ValkeyLimitStore:
         organization = command.basis.organization
         hold = hold_of_changes(organization, changes)
         body = Body(
-            key=command.key, content_hash=command.content_hash, reason=command.reason, changes=changes
+            key=command.key,
+            content_hash=command.content_hash,
+            reason=command.reason,
+            actor=command.actor,
+            changes=changes,
         )
         windows = [term.window for term in changed]
         keys = (
