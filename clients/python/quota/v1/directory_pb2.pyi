@@ -356,7 +356,7 @@ Global___Project: _TypeAlias = Project  # noqa: Y015
 
 @_typing.final
 class ApiKey(_message.Message):
-    """A key that a gateway knows its caller by: an id, an owner, and the secret that the caller sends. Whoever is created by UpdateApiKey with
+    """A key that a gateway knows its caller by: an id, an owner, and the secret that the caller sends. A key that UpdateApiKey creates with
     `allow_missing` has no secret until it is rotated: for gateways that have secrets of their own and name keys by their ids.
     """
 
