@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -123,7 +124,12 @@ class Settings:
 def is_loopback(address: str) -> bool:
     """Whether `host:port` (or `unix:path`) can be reached from this machine only."""
     host = address.rpartition(":")[0].strip("[]")
-    return address.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
+    if address.startswith("unix:") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # a name, which may come to mean anything
 
 
 def _parsed(name: str, type_: str, raw: str) -> object:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from quota_service.cli import options, welcome
+from quota_service.cli import options, token, welcome
 from quota_service.cli.failures import CommandError, ExitCode
 
 if TYPE_CHECKING:
@@ -76,14 +76,19 @@ def serve(dev: bool | None, secure: bool, address: str | None, data_dir: str | N
         compose.serve(settings, _greet_developer if settings.dev else _greet)
 
 
+def _operator() -> tuple[str, str]:
+    """A token of somebody who may do everything, and their line of the file of callers."""
+    made, hashed = token.new_token()
+    return made, token.entry("operator", "admin", "*", hashed)
+
+
 def _secured(settings: Settings) -> Settings:
     """With TLS and callers of its own; commands of this process call with its token."""
-    from quota_service.edge.access.callers import token_hash
     from quota_service.embedded.secured import secured_files
 
     if not settings.dev:
         raise CommandError("--secure is for trying it out, with --dev", hint="see docs/security.md")
-    files = secured_files(settings.data_dir.absolute() / "secured", token_hash)
+    files = secured_files(settings.data_dir.absolute() / "secured", _operator)
     reaching = options.current()
     reaching.ca, reaching.token_file = str(files.ca), str(files.token)
     return replace(

@@ -6,7 +6,6 @@ The authority's own key is not kept: nobody can sign anything with it later.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +23,10 @@ class SecuredFiles(NamedTuple):
     token: Path
 
 
-def secured_files(directory: Path, hashed: Callable[[str], str]) -> SecuredFiles:
-    """The files, made where they are not there yet. `hashed`: of a token, as a file of callers has it."""
+def secured_files(directory: Path, first_caller: Callable[[], tuple[str, str]]) -> SecuredFiles:
+    """The files, made where they are not there yet. `first_caller`: makes a token, and the line of
+    the file of callers for it.
+    """
     files = SecuredFiles(
         *(directory / name for name in ("ca.pem", "server.pem", "server.key", "callers.yaml", "token"))
     )
@@ -36,13 +37,12 @@ def secured_files(directory: Path, hashed: Callable[[str], str]) -> SecuredFiles
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = trustme.CA(organization_name="Quota Service, for trying out")
     issued = authority.issue_cert(*HOSTS)
-    token = f"qt_{secrets.token_urlsafe(32)}"
+    token, line = first_caller()
     _write(files.ca, authority.cert_pem.bytes())
     _write(files.certificate, b"".join(pem.bytes() for pem in issued.cert_chain_pems))
     _write(files.key, issued.private_key_pem.bytes())
     _write(files.token, token.encode())
-    entry = f'{{role: admin, organization: "*", token_sha256: {hashed(token)}}}'
-    _write(files.callers, f"callers:\n  operator: {entry}\n".encode())
+    _write(files.callers, f"callers:\n{line}\n".encode())
     return files
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import grpc
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from quota.client import Credentials
 from quota.v1 import directory_pb2 as pb
@@ -91,6 +95,39 @@ async def test_a_certificate_says_who_calls_by_its_alternative_name(secured: Sec
         assert answer(error) == ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED")
 
 
+async def test_a_uri_is_a_name_too(secured: Secured) -> None:
+    uri = "spiffe://acme/gateway"
+    with (secured.files / "callers.yaml").open("a") as file:
+        file.write(f'  mesh: {{role: viewer, organization: acme, san: "{uri}"}}\n')
+    await asyncio.sleep(1.2)
+    own = with_uri(secured.authority, uri)
+    assert await lists(secured.address, own) == []
+
+
+def with_uri(authority: trustme.CA, uri: str) -> Credentials:
+    """A certificate for a URI, which the authority does not issue by itself."""
+    signing = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
+    issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri)]), critical=True)
+        .sign(signing, hashes.SHA256())  # type: ignore[arg-type]
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return Credentials(
+        tls=True, ca=authority.cert_pem.bytes(), certificate=certificate.public_bytes(pem), key=private
+    )
+
+
 async def test_a_certificate_that_is_no_caller_s_needs_a_token_and_one_that_is_takes_none(
     secured: Secured,
 ) -> None:
@@ -148,6 +185,11 @@ def test_what_others_can_reach_must_ask_who_calls_and_speak_tls(given: dict[str,
     with pytest.raises(SettingsError) as raised:
         Settings(dev=True, address="0.0.0.0:50051", **given)  # type: ignore[arg-type]
     assert told in str(raised.value)
+    for name in ("127.evil.example:50051", "quota.internal:50051", "[::]:50051"):
+        with pytest.raises(SettingsError):
+            Settings(dev=True, address=name, **given)  # type: ignore[arg-type]
+    for own in ("127.0.0.2:50051", "[::1]:50051", "localhost:50051", "unix:/run/quota.sock"):
+        assert Settings(dev=True, address=own).address == own
     whole = {"callers": "c.yaml", "tls_cert": "c", "tls_key": "k"}
     assert Settings(dev=True, address="0.0.0.0:50051", **whole).tls_cert == "c"  # type: ignore[arg-type]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from quota_service.domain.caller import Caller, Role
+from quota_service.edge.access import tokens
 from quota_service.edge.access.callers import CallersFault, read, token_hash
 
 HASH, OTHER = token_hash("a"), token_hash("b")
@@ -87,7 +88,27 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read(tmp_path / "nowhere.yaml")
 
 
+def test_made_up_keys_cause_no_more_than_one_fetch_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+
+    def content(source: str) -> bytes:
+        fetched.append(source)
+        return b"{}"
+
+    monkeypatch.setattr(tokens, "_content", content)
+    issuer = tokens.Issuer("i", "quota", tokens.KeySource("https://i/keys"), ["RS256"])
+    for number in range(50):
+        with pytest.raises(tokens.TokenFault):
+            issuer.claims("a.b.c", {"kid": str(number)})
+        issuer._keys.wait()
+    assert fetched == ["https://i/keys"]
+
+
 ISSUER = "issuers: [{issuer: i, audience: quota, jwks: %s, algorithms: %s}]\ncallers: %s"
+TWICE = (
+    "issuers: [{issuer: i, audience: a, jwks: k, algorithms: [ES256]},"
+    " {issuer: i, audience: b, jwks: k, algorithms: [ES256]}]\ncallers: {}"
+)
 CLAIMS = "{x: {role: admin, organization: a, jwt: {issuer: %s, claims: %s}}}"
 
 
@@ -100,6 +121,7 @@ CLAIMS = "{x: {role: admin, organization: a, jwt: {issuer: %s, claims: %s}}}"
         (ISSUER % ("http://login.example/keys", "[RS256]", "{}"), "jwks must be a file or an https URL"),
         (ISSUER % ("file:///etc/passwd", "[RS256]", "{}"), "jwks must be a file or an https URL"),
         (ISSUER % ("k.json", "[RS256]", CLAIMS % ("j", "{sub: x}")), "callers.x: there is no issuer 'j'"),
+        (TWICE, "issuers, 'i': stands here twice"),
         (ISSUER % ("k.json", "[RS256]", CLAIMS % ("i", "{}")), "callers.x: needs claims"),
     ],
 )

@@ -152,7 +152,10 @@ def read(file: Path, source: Callable[[str], KeySource] | None = None) -> Known:
 
 def _known(found: _File, source: Callable[[str], KeySource] | None) -> Known:
     """Raises ValueError."""
-    issuers = {each.issuer: _issuer(each, source) for each in found.issuers}
+    issuers: dict[str, Issuer] = {}
+    for each in found.issuers:
+        _require(each.issuer not in issuers, f"issuers, {each.issuer!r}: stands here twice")
+        issuers[each.issuer] = _issuer(each, source)
     known = Known({}, {}, [], issuers)
     for name, entry in found.callers.items():
         try:

@@ -26,6 +26,9 @@ from quota_service.edge.access.roles import METHODS, UNBOUND_ONLY
 AUTHORIZATION = "authorization"
 _SCHEME = "bearer "
 REMEMBERED_MAX = 10_000
+SUB_MAX = 200
+"""How much of a token's subject the ledger and the log keep."""
+
 LOOK_AGAIN_S = 60.0
 """After so long a JSON Web Token is verified again: its issuer may have taken the key back."""
 
@@ -127,12 +130,12 @@ def _verified(token: str, known: Known, now_s: float) -> tuple[Caller, float] | 
             return None
         claims = issuer.claims(token, header)
     except tokens.TokenFault as fault:
-        log.info("a token was refused", fault=str(fault))
+        log.debug("a token was refused", fault=str(fault))
         return None
     caller = next((each.caller for each in known.by_claims if each.is_said_by(said, claims)), None)
     if caller is None:
         return None
-    named = caller._replace(name=f"{caller.name}/{claims['sub']}") if "sub" in claims else caller
+    named = caller._replace(name=f"{caller.name}/{claims['sub'][:SUB_MAX]}") if "sub" in claims else caller
     return named, min(now_s + LOOK_AGAIN_S, float(claims["exp"]))
 
 

@@ -23,6 +23,9 @@ never none.
 
 LEEWAY_S = 30
 FETCH_EVERY_S = 60.0
+FETCH_PAUSE_S = 5.0
+"""At least so long between two fetches: tokens with made-up keys, which anybody can send, cause no more."""
+
 FETCH_TIMEOUT_S = 5.0
 KEYS_BYTES_MAX = 1024 * 1024
 
@@ -46,14 +49,15 @@ class KeySource:
 
     def keys(self) -> Mapping[str, jwt.PyJWK]:
         """By their ids, "None" for one without; fetches them anew, beside this call, where it is time to."""
-        if self._begun_s is None or time.monotonic() - self._begun_s >= FETCH_EVERY_S:
-            self.fetch()
+        self.fetch(FETCH_EVERY_S)
         return self._keys
 
-    def fetch(self) -> None:
-        """Begins to fetch them, unless that is under way."""
-        if self._work is None or not self._work.is_alive():
-            self._begun_s = time.monotonic()
+    def fetch(self, pause_s: float = 0) -> None:
+        """Begins to fetch them, unless that is under way or was begun less than `pause_s` ago."""
+        now_s = time.monotonic()
+        is_free = self._work is None or not self._work.is_alive()
+        if is_free and (self._begun_s is None or now_s - self._begun_s >= pause_s):
+            self._begun_s = now_s
             self._work = threading.Thread(target=self._fetch, name="jwks", daemon=True)
             self._work.start()
 
@@ -134,7 +138,7 @@ class Issuer:
         only = next(iter(keys.values())) if named is None and len(keys) == 1 else None
         key = only or keys.get(str(named))
         if key is None:
-            self._keys.fetch()  # it may be new; whoever sent it tries again
+            self._keys.fetch(FETCH_PAUSE_S)  # it may be new; whoever sent it tries again
             raise TokenFault("the key is not known")
         return key
 

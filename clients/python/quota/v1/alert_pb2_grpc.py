@@ -31,6 +31,9 @@ class AlertServiceStub:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def __init__(self, channel):
@@ -57,6 +60,9 @@ class AlertServiceServicer:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def ListAlerts(self, request, context):
@@ -105,6 +111,9 @@ class AlertService:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     @staticmethod

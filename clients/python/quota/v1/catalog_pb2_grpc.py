@@ -36,6 +36,9 @@ class CatalogServiceStub:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def __init__(self, channel):
@@ -76,6 +79,9 @@ class CatalogServiceServicer:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def ListModels(self, request, context):
@@ -158,6 +164,9 @@ class CatalogService:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     @staticmethod

@@ -37,6 +37,9 @@ class CatalogServiceStub:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     @_typing.overload
@@ -78,6 +81,9 @@ class CatalogServiceAsyncStub(CatalogServiceStub):
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -115,6 +121,9 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     @_abc_1.abstractmethod

@@ -388,7 +388,7 @@ class ApiKey(_message.Message):
     """Version of this resource. Sent with an Update, it must be the current one; empty: not checked."""
     secret: _builtins.str
     """The new secret, only in the answer of the call that made it: `qk_` and 43 letters and digits, which are 256 random bits. It is stored nowhere; the
-    service keeps what it needs to recognize it. What a caller sends here is ignored.
+    service keeps what it needs to recognize it. Not to be sent: a request with a secret is refused, but for ResolveApiKey.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

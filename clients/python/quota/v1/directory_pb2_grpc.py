@@ -35,6 +35,9 @@ class DirectoryServiceStub:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def __init__(self, channel):
@@ -194,6 +197,9 @@ class DirectoryServiceServicer:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def CreateOrganization(self, request, context):
@@ -631,6 +637,9 @@ class DirectoryService:
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED,
     INTERNAL / INTERNAL.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     @staticmethod

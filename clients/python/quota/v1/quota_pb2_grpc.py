@@ -30,6 +30,9 @@ class QuotaServiceStub:
 
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field), RESOURCE_EXHAUSTED / OVERLOADED
     (the server sheds load; never a budget), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def __init__(self, channel):
@@ -80,6 +83,9 @@ class QuotaServiceServicer:
 
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field), RESOURCE_EXHAUSTED / OVERLOADED
     (the server sheds load; never a budget), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def Authorize(self, request, context):
@@ -208,6 +214,9 @@ class QuotaService:
 
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field), RESOURCE_EXHAUSTED / OVERLOADED
     (the server sheds load; never a budget), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     @staticmethod

@@ -31,6 +31,9 @@ class QuotaServiceStub:
 
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field), RESOURCE_EXHAUSTED / OVERLOADED
     (the server sheds load; never a budget), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     @_typing.overload
@@ -91,6 +94,9 @@ class QuotaServiceAsyncStub(QuotaServiceStub):
 
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field), RESOURCE_EXHAUSTED / OVERLOADED
     (the server sheds load; never a budget), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -147,6 +153,9 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field), RESOURCE_EXHAUSTED / OVERLOADED
     (the server sheds load; never a budget), UNAVAILABLE / STORE_UNAVAILABLE (a store did not answer; repeat the call), DEADLINE_EXCEEDED.
+
+    Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
+    METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
     """
 
     @_abc_1.abstractmethod
