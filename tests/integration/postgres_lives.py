@@ -104,7 +104,8 @@ class Life:
             return self
         self.hold = move.hold
         type_ = EntryType.EXPIRE if state is State.EXPIRED else EntryType.RELEASE
-        return self._add(self._entry(key_of_end(self.hold.reservation), type_, reason="why"))
+        key = key_of_end(self.hold.reservation)
+        return self._add(self._entry(key, type_, content_hash=self.hold.content_hash, reason="why"))
 
     @property
     def _now_ms(self) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import asyncpg
+import pytest
 
 from quota_service.application.ledger_ports import LedgerFilter, Written
 from quota_service.domain.amounts import NOTHING, Amounts
-from quota_service.domain.ledger import Entry, EntryType, key_of_hold
+from quota_service.domain.ledger import Entry, EntryType, key_of_end, key_of_hold
 from quota_service.domain.reservation import State
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from quota_service.stores.postgres.ledger import PostgresLedger
@@ -101,6 +102,20 @@ async def test_a_degraded_hold_that_held_nothing_is_implied_by_its_end_all_the_s
 
     assert (await ledger.write([hold])).results == [REPLAYED]
     assert await open_reservations(pool, "acme") == set()
+
+
+@pytest.mark.parametrize("state", [State.EXPIRED, State.RELEASED])
+async def test_a_late_settlement_before_the_end_it_comes_after_writes_that_end(
+    ledger: PostgresLedger, pool: asyncpg.Pool, state: State
+) -> None:
+    hold, end, part, final = Life(a_hold()).end(state).commit(100, keep_open=True).commit(400).entries
+
+    assert (await ledger.write([part])).results == [NEW]
+    assert await open_reservations(pool, "acme") == set()
+    implied = await ledger.find("acme", key_of_end("r1"))
+    assert implied is not None
+    assert (implied.entry.type, implied.entry.hold.state, implied.entry.charged) == (end.type, state, NOTHING)
+    assert (await ledger.write([final, hold, end])).results == [NEW, REPLAYED, REPLAYED]
 
 
 async def test_within_a_batch_the_hold_is_listed_before_its_end_whatever_their_order(

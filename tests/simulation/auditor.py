@@ -142,6 +142,9 @@ class Auditor:
         for (reservation, how), times in ends.items():
             if times > 1:
                 self._found("G5", f"{reservation} {how} {times} times")
+        ended = {entry.reservation for entry in evidence.entries if entry.final and entry.type != "RECORD"}
+        for reservation in {entry.reservation for entry in evidence.entries if entry.type == "HOLD"} - ended:
+            self._found("G6", f"{reservation} never ended")
 
     def _same_answers(self) -> None:
         for told in (*self._journal.authorizes, *self._journal.records, *self._journal.adjustments):

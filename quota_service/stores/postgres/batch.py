@@ -1,7 +1,8 @@
 """What one transaction of the ledger has to do, worked out without the database.
 
-A batch first claims the key of every entry, and for everything that happened to a reservation also the key of
-its HOLD entry. What it wins is new and gets written; what it loses was written before, by whoever.
+A batch first claims the key of every entry, and for everything that happened to a reservation also the keys
+of what must have come before: its HOLD entry and, where it is settled late, the release or the expiry. What
+it wins is new and gets written; what it loses was written before, by whoever.
 
 Entries of one reservation may meet that do not know of each other: one was settled in the ledger while the
 deciding store was away, or that store's keys have been made anew in between. Then a Commit that meets a
@@ -19,7 +20,7 @@ from typing import NamedTuple
 
 from quota_service.application.ledger_ports import Written
 from quota_service.domain.amounts import NOTHING, Amounts
-from quota_service.domain.ledger import Entry, EntryType, Origin, key_of_hold, key_of_late
+from quota_service.domain.ledger import Entry, EntryType, Origin, key_of_end, key_of_hold, key_of_late
 from quota_service.domain.reservation import Hold, State, WindowRef
 from quota_service.stores.postgres import holds
 from quota_service.stores.postgres.entry_rows import storable
@@ -44,6 +45,10 @@ class Before(NamedTuple):
 
 
 _RETURNS = (EntryType.RELEASE, EntryType.EXPIRE)
+_RETURNED = (State.RELEASED, State.EXPIRED)
+
+_IMPLIED = (EntryType.HOLD, *_RETURNS)
+"""What others tell of, where it is not there itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +93,17 @@ class Batch:
     @cached_property
     def claims(self) -> Mapping[Key, Entry | Hold]:
         """The keys to claim, in the order of their ids. A Hold stands for the HOLD entry that it implies."""
-        holds_here = {
-            key_of(entry): entry for entry in reversed(self._entries) if entry.type is EntryType.HOLD
-        }
+        told = {key_of(entry): entry for entry in reversed(self._entries) if entry.type in _IMPLIED}
         claims: dict[Key, Entry | Hold] = {}
         for entry in self._entries:
             # What is charged to a reservation that no store knew has no hold; a degraded one held nothing.
             if entry.hold.reservation and (entry.hold.held != NOTHING or entry.hold.degraded):
                 key = (entry.hold.organization, key_of_hold(entry.hold.reservation))
-                claims.setdefault(key, holds_here.get(key, entry.hold))
+                claims.setdefault(key, told.get(key, entry.hold))
+                # The end may have gone with the deciding store's data, and nobody would write it any more.
+                if entry.type is EntryType.COMMIT and entry.hold.state in _RETURNED:
+                    key = (entry.hold.organization, key_of_end(entry.hold.reservation))
+                    claims.setdefault(key, told.get(key) or holds.implied_return(entry.hold))
             claims.setdefault(key_of(entry), entry)
         return claims
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from quota_service.domain.amounts import NOTHING, Amounts
-from quota_service.domain.ledger import Entry, EntryType, key_of_hold
+from quota_service.domain.ledger import Entry, EntryType, key_of_end, key_of_hold
 from quota_service.domain.reservation import Hold, State
 
 Rank = tuple[bool, bool, int, int]
@@ -59,6 +59,22 @@ def implied_hold(hold: Hold) -> Entry:
         at_ms=hold.create_ms,
         occur_ms=hold.create_ms,
         hold=first,
+        provider=hold.provider,
+        model=hold.model,
+    )
+
+
+def implied_return(hold: Hold) -> Entry:
+    """The RELEASE or EXPIRE entry that must have come before, from the state after a late Commit."""
+    ended = replace(hold, late_parts=0, settle_hash="", settlement=None)
+    return Entry(
+        key=key_of_end(hold.reservation),
+        content_hash=hold.content_hash,
+        type=EntryType.RELEASE if hold.state is State.RELEASED else EntryType.EXPIRE,
+        at_ms=hold.end_ms,
+        occur_ms=hold.end_ms,
+        hold=ended,
+        final=True,
         provider=hold.provider,
         model=hold.model,
     )
