@@ -11,6 +11,7 @@ from typing import Protocol
 
 from quota_service.application.ledger_ports import WriteResult
 from quota_service.application.ports import Page
+from quota_service.domain.audit import Authorship
 from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters
@@ -61,9 +62,9 @@ class DeadLetterStore(Protocol):
         """Of all organizations."""
         ...
 
-    async def write(self, organization: str, id_: str) -> WriteResult | None:
-        """Writes the entry into the ledger and forgets the dead letter: both or neither. `None`: there is no
-        such dead letter. Raises whatever the ledger refuses the entry with.
+    async def write(self, organization: str, id_: str, by: Authorship) -> WriteResult | None:
+        """Writes the entry into the ledger, forgets the dead letter and tells the audit trail: all or
+        nothing. `None`: there is no such dead letter. Raises whatever the ledger refuses the entry with.
         """
         ...
 

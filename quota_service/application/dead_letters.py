@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from quota_service.application import authorship
 from quota_service.application.dead_letter_ports import DeadLetter, DeadLetterStore
 from quota_service.application.ledger_ports import WindowBalance, Written
 from quota_service.application.ports import Page
@@ -50,7 +51,7 @@ class DeadLetters:
 
     async def _replay(self, organization: str, id_: str) -> Replayed:
         try:
-            result = await self._store.write(organization, id_)
+            result = await self._store.write(organization, id_, authorship.current())
         except StoreUnavailable:
             raise
         except Exception as error:  # whatever it is, the dead letter stays

@@ -13,6 +13,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from quota_service.application.ledger_ports import Charged, LedgerSpend, Written
 from quota_service.domain import commands
 from quota_service.domain.api_key import ApiKey
+from quota_service.domain.audit import Authorship
 from quota_service.domain.budget import Budget, Seed
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.ledger import Entry
@@ -99,19 +100,21 @@ class Change(Protocol):
 class ConfigurationStore(Protocol):
     """Organizations, directory, budgets, own models. A Model's id is `provider/model`."""
 
-    def change(self, organization: str) -> AbstractAsyncContextManager[Change]:
-        """Raises OrganizationNotFound."""
+    def change(self, organization: str, by: Authorship) -> AbstractAsyncContextManager[Change]:
+        """`by`: who makes it, which the audit trail is told in the same transaction, for everything that was
+        changed. Raises OrganizationNotFound.
+        """
         ...
 
     async def create_organization(
-        self, value: Organization, request_id: str
+        self, value: Organization, request_id: str, by: Authorship
     ) -> tuple[Stored[Organization], int]:
         """The organization and its version. Raises AlreadyExists, unless the same request_id made it with
         the same content.
         """
         ...
 
-    async def delete_organization(self, organization: str) -> int:
+    async def delete_organization(self, organization: str, by: Authorship) -> int:
         """Returns the version after which it is gone. Raises OrganizationNotFound, ResourceInUse where it
         still has resources.
         """

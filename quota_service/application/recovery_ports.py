@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
 from quota_service.domain.amounts import Amounts
+from quota_service.domain.audit import Authorship
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import WindowRef
@@ -118,8 +119,10 @@ class EpochStore(Protocol):
         """Waits for its turn. What was begun is undone where the block ends with an exception."""
         ...
 
-    async def mark_broken(self, organization: str) -> None:
-        """The keys must be made anew."""
+    async def mark_broken(self, organization: str, by: Authorship | None = None) -> None:
+        """The keys must be made anew. `by`: who wants it so, which the audit trail is told; `None`: the
+        service itself has found out.
+        """
         ...
 
     async def pending(self, organization: str, count: int) -> Sequence[Pending]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quota_service.application import authorship
 from quota_service.application.ports import Change, ConfigurationStore, HoldStore
 from quota_service.domain.api_key import ApiKey
 from quota_service.domain.subject import Project, Subject, Team, User
@@ -19,7 +20,7 @@ class Registration:
 
         Raises AlreadyExists where another organization has the key.
         """
-        async with self._store.change(subject.organization) as change:
+        async with self._store.change(subject.organization, authorship.current()) as change:
             await _register(change, subject)
         await self._holds.publish_version(subject.organization, change.version)
         return change.version

@@ -1,4 +1,6 @@
-"""What goes on beside the calls: due holds are retired, and what somebody left half done is finished."""
+"""What goes on beside the calls: due holds are retired, what somebody left half done is finished, and the
+ledger is sealed.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from quota_service.application.audit_ports import LedgerSeals
 from quota_service.application.configurations import Configurations
 from quota_service.application.delivery import Delivery
 from quota_service.application.ports import ConfigurationStore, EventLog, HoldStore
@@ -21,6 +24,7 @@ class UpkeepSettings(NamedTuple):
     sweep_every_ms: int = 1_000
     epochs_every_ms: int = 1_000
     repair_every_ms: int = 2_000
+    seal_every_ms: int = 30_000
     left_behind_ms: int = 10_000
     batch: int = 500
     refused_max: int = 500
@@ -38,6 +42,7 @@ class Upkeep:
         watch: Watch,
         recovery: Recovery,
         configurations: Configurations,
+        seals: LedgerSeals,
         observer: Observer,
         settings: UpkeepSettings | None = None,
     ) -> None:
@@ -48,6 +53,7 @@ class Upkeep:
         self._watch = watch
         self._recovery = recovery
         self._configurations = configurations
+        self._seals = seals
         self._observer = observer
         self._settings = settings or UpkeepSettings()
         self._organizations: tuple[str, ...] = ()
@@ -58,6 +64,7 @@ class Upkeep:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._every(self._settings.sweep_every_ms, "sweep", self.sweep))
             tasks.create_task(self._every(self._settings.repair_every_ms, "repair", self.repair))
+            tasks.create_task(self._every(self._settings.seal_every_ms, "seals", self._seals.seal))
             epochs_every_ms = self._settings.epochs_every_ms
             tasks.create_task(self._every(epochs_every_ms, "epochs", self._recovery.keep_up))
 

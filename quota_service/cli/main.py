@@ -59,6 +59,7 @@ COMMANDS = {
     "ledger": Entry("listing", "ledger", "List what has been held and charged."),
     "alerts": Entry("alerts", "alerts", "List budgets that have reached a step of their ladder."),
     "denials": Entry("alerts", "denials", "List how often requests were denied, and why."),
+    "audit": Entry("audit", "audit", "List who has changed what, and verify that nobody has rewritten it."),
     "key": Entry("key", "key", "Make API keys, and change or end their secrets."),
     "freeze": Entry("freeze", "freeze", "Stop a team, user, project or key at once."),
     "unfreeze": Entry("freeze", "unfreeze", "Let a frozen one go on."),

@@ -17,7 +17,8 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 @dataclass(slots=True, kw_only=True)
 class Globals:
     """Where to call, as whom, whose data, and how to print. `organization` empty: the only one there is.
-    `token_file`, `ca`, `cert` and `key` are files; with a `ca` or a `cert` the connection is TLS.
+    `token_file`, `ca`, `cert` and `key` are files; with a `ca` or a `cert` the connection is TLS. `reason`:
+    why it is done, for the audit trail.
     """
 
     address: str = DEFAULT_ADDRESS
@@ -26,6 +27,7 @@ class Globals:
     cert: str = ""
     key: str = ""
     tls: bool = False
+    reason: str = ""
     organization: str = ""
     json: bool = False
     timeout_s: int = DEFAULT_TIMEOUT_S
@@ -80,6 +82,12 @@ def globally(
                 metavar="FILE",
                 variable="QUOTA_TOKEN_FILE",
                 help="Has the service token to call with. Or put the token itself into QUOTA_TOKEN.",
+            )
+            option(
+                "--reason",
+                metavar="TEXT",
+                variable="QUOTA_REASON",
+                help="Why something is changed. The audit trail keeps it.",
             )
         if calls_server:
             option(

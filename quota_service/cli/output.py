@@ -78,3 +78,17 @@ def note(text: str) -> None:
 def short_id(name: str) -> str:
     """The last part of a resource name."""
     return name.rpartition("/")[2]
+
+
+class ProgressLine:
+    """A line on stderr that shows how far it is, where somebody watches; gone at the end."""
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def show(self, text: str) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+    def __exit__(self, *_: object) -> None:
+        self.show("")

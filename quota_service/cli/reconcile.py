@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,7 +84,7 @@ def reconcile(repair: bool, search: bool) -> int:
 async def _reconcile(session: Session, organization: str, *, repair: bool, search: bool) -> Result:
     result = Result(organization=organization)
     request = pb.ReconcileRequest(name=f"organizations/{organization}", repair=repair, search=search)
-    with _Line() as line:
+    with output.ProgressLine() as line:
         async for message in _messages(session, request):
             match message.WhichOneof("content"):
                 case "progress":
@@ -105,20 +104,6 @@ async def _messages(session: Session, request: pb.ReconcileRequest) -> AsyncIter
             yield message
     except grpc.aio.AioRpcError as error:
         raise ApiError.of(error) from None
-
-
-class _Line:
-    """A line on stderr that shows how far it is, where somebody watches; gone at the end."""
-
-    def __enter__(self) -> _Line:
-        return self
-
-    def show(self, text: str) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"\r\x1b[K{text}", nl=False, err=True)
-
-    def __exit__(self, *_: object) -> None:
-        self.show("")
 
 
 def _progress_text(progress: pb.ReconcileProgress) -> str:

@@ -90,7 +90,9 @@ async def open_session(given: options.Globals) -> AsyncIterator[Session]:
     """A session with the server of these options; failed calls become the command's failures."""
     try:
         credentials = _credentials(given)
-        async with connect(given.address, timeout_s=given.timeout_s, credentials=credentials) as connection:
+        async with connect(
+            given.address, timeout_s=given.timeout_s, credentials=credentials, reason=given.reason
+        ) as connection:
             yield Session(connection=connection, globals=given)
     except ApiError as error:
         raise from_api(error, given.address) from None

@@ -21,7 +21,9 @@ from google.protobuf.message import DecodeError, Message
 from grpc.aio import AbortError
 
 from quota.v1.directory_pb2 import ResolveApiKeyRequest
+from quota_service.application import authorship
 from quota_service.domain.api_key import SECRET_PATTERN
+from quota_service.domain.audit import Authorship
 from quota_service.domain.errors import (
     DeadlineTooShort,
     FieldProblem,
@@ -29,6 +31,7 @@ from quota_service.domain.errors import (
     Overloaded,
     QuotaError,
 )
+from quota_service.edge import authors
 from quota_service.edge.access.control import Access
 from quota_service.edge.errors import DeadlinePassed, InternalFault, answer_to, status_of
 from quota_service.edge.traffic import OVERLOADED, Bounds, Door, Kind, Traffic, kind_of
@@ -106,6 +109,10 @@ class Call:
         if not self._request_id:
             self._request_id = sent_request_id(self.context) or token_hex(8)
         return self._request_id
+
+    def authorship(self) -> Authorship:
+        """Who makes the changes that it brings."""
+        return authors.authorship(self.method.name, self.request_id, self.context)
 
 
 Answer = Message | None
@@ -293,6 +300,7 @@ async def received(call: Call) -> Message:
     if call.within is not None:
         call.within(request)
     call.request = request
+    authorship.begin(call.authorship)
     return request
 
 

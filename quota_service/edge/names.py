@@ -16,6 +16,7 @@ RESERVATIONS = "reservations"
 LEDGER_ENTRIES = "ledgerEntries"
 ALERTS = "alerts"
 DEAD_LETTERS = "deadLetters"
+AUDIT_EVENTS = "auditEvents"
 
 
 def organization_name(organization: str) -> str:

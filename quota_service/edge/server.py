@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from quota.v1 import (
     alert_pb2,
+    audit_pb2,
     budget_pb2,
     catalog_pb2,
     directory_pb2,
@@ -22,6 +23,7 @@ from quota.v1 import (
     report_pb2,
 )
 from quota.v1.alert_pb2_grpc import AlertServiceServicer
+from quota.v1.audit_pb2_grpc import AuditServiceServicer
 from quota.v1.budget_pb2_grpc import BudgetServiceServicer
 from quota.v1.catalog_pb2_grpc import CatalogServiceServicer
 from quota.v1.directory_pb2_grpc import DirectoryServiceServicer
@@ -69,6 +71,7 @@ class Services:
     catalog: CatalogServiceServicer
     reports: ReportServiceServicer
     alerts: AlertServiceServicer
+    audit: AuditServiceServicer
     operations: OperationsServiceServicer
 
     def by_descriptor(self) -> tuple[tuple[ServiceDescriptor, object], ...]:
@@ -80,6 +83,7 @@ class Services:
             (catalog_pb2.DESCRIPTOR.services_by_name["CatalogService"], self.catalog),
             (report_pb2.DESCRIPTOR.services_by_name["ReportService"], self.reports),
             (alert_pb2.DESCRIPTOR.services_by_name["AlertService"], self.alerts),
+            (audit_pb2.DESCRIPTOR.services_by_name["AuditService"], self.audit),
             (operations_pb2.DESCRIPTOR.services_by_name["OperationsService"], self.operations),
         )
 

@@ -44,6 +44,7 @@ from quota_service.stores.postgres.dead_letters import PostgresDeadLetters
 from quota_service.stores.postgres.denials import PostgresDenials
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.recovery import PostgresEpochs
+from quota_service.stores.postgres.seals import PostgresSeals
 from quota_service.stores.prices import GenaiAliases
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import ValkeyEventLog
@@ -145,6 +146,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
             alerts,
             recovery,
             configurations,
+            PostgresSeals(pool),
             observer,
             UpkeepSettings(left_behind_ms=settings.left_behind_ms),
         ),

@@ -32,9 +32,11 @@ from quota_service.application.recovery import Recovery
 from quota_service.application.resolving import KeyResolution
 from quota_service.application.statuses import Statuses
 from quota_service.application.tracking import Tracked
+from quota_service.application.verification import Verification
 from quota_service.application.watching import Watching
 from quota_service.application.writing import LedgerWriter
 from quota_service.edge.alert import AlertServicer
+from quota_service.edge.audit import AuditServicer
 from quota_service.edge.budget import BudgetServicer
 from quota_service.edge.catalog import CatalogServicer
 from quota_service.edge.directory import DirectoryServicer
@@ -51,6 +53,8 @@ from quota_service.stores.postgres.health import PostgresServerHealth
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.looks import PostgresLooks
 from quota_service.stores.postgres.recovery import PostgresEpochs
+from quota_service.stores.postgres.seals import PostgresSeals
+from quota_service.stores.postgres.trail import PostgresTrail
 from quota_service.stores.prices import GenaiAliases
 from quota_service.stores.valkey.health import ValkeyServerHealth
 from quota_service.stores.valkey.holds import ValkeyHoldStore
@@ -93,8 +97,14 @@ def services(quota: QuotaServicer, given: Foundation, *, development: bool) -> S
         catalog=CatalogServicer(Catalogue(administration, shared)),
         reports=ReportServicer(organizations, given.ledger),
         alerts=AlertServicer(organizations, PostgresAlerts(given.pool), PostgresDenials(given.pool)),
+        audit=_audit(given, organizations),
         operations=_operations(given, organizations, development=development),
     )
+
+
+def _audit(given: Foundation, organizations: Organizations) -> AuditServicer:
+    trail = PostgresTrail(given.pool)
+    return AuditServicer(organizations, trail, Verification(trail, PostgresSeals(given.pool)))
 
 
 def _directory(

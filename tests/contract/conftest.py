@@ -12,6 +12,7 @@ import pytest
 
 from quota.v1 import directory_pb2
 from quota.v1.alert_pb2_grpc import AlertServiceServicer
+from quota.v1.audit_pb2_grpc import AuditServiceServicer
 from quota.v1.budget_pb2_grpc import BudgetServiceStub
 from quota.v1.catalog_pb2_grpc import CatalogServiceStub
 from quota.v1.directory_pb2_grpc import DirectoryServiceStub
@@ -164,6 +165,7 @@ def _server(pool: asyncpg.Pool, runner: Runner, publisher: Publisher) -> Server:
         ),
         catalog=CatalogServicer(Catalogue(changes, shared)),
         reports=ReportServicer(organizations, ledger),
+        audit=AuditServiceServicer(),  # type: ignore[abstract]  # answers nothing
         alerts=AlertServiceServicer(),  # type: ignore[abstract]  # answers nothing
         operations=OperationsServiceServicer(),  # type: ignore[abstract]  # answers nothing
     )

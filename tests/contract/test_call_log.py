@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -29,6 +31,16 @@ async def server(
         yield client
 
 
+async def told(logs: Sequence[MutableMapping[str, Any]], count: int) -> list[MutableMapping[str, Any]]:
+    """The lines of so many calls, each of which comes a moment after the answer."""
+    for _ in range(500):
+        found = [line for line in logs if line["event"] == "call"]
+        if len(found) == count:
+            return found
+        await asyncio.sleep(0.01)
+    raise AssertionError(logs)
+
+
 async def test_a_call_is_told_with_its_caller_subject_decision_and_request_id(server: Client) -> None:
     request = authorize_request(
         "idem-secret", subject=types_pb2.Subject(user="ada", tags={"t": "tag-secret"})
@@ -39,7 +51,7 @@ async def test_a_call_is_told_with_its_caller_subject_decision_and_request_id(se
             await refusal(
                 gateway.quota.Commit(quota_pb2.CommitRequest(name="organizations/x/reservations/y"))
             )
-    allowed, refused = [line for line in logs if line["event"] == "call"]
+            allowed, refused = await told(logs, 2)
     assert allowed.pop("ms") > 0
     assert allowed == {
         "event": "call",
@@ -60,7 +72,7 @@ async def test_whoever_is_not_known_is_told_as_nobody(server: Client) -> None:
     async with calling(server.address, "wrong-token") as nobody:
         with capture_logs() as logs:
             await refusal(nobody.quota.Authorize(authorize_request("k")))
-    [line] = [line for line in logs if line["event"] == "call"]
+            [line] = await told(logs, 1)
     assert line["code"] == "UNAUTHENTICATED"
     assert "caller" not in line
     assert "wrong" not in json.dumps(logs)

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from quota.v1 import (
     alert_pb2,
+    audit_pb2,
     budget_pb2,
     catalog_pb2,
     directory_pb2,
@@ -32,7 +33,16 @@ from tests.support.service import Client, authorize_request, running_service
 
 DESCRIPTORS = [
     module.DESCRIPTOR
-    for module in (quota_pb2, budget_pb2, directory_pb2, catalog_pb2, report_pb2, alert_pb2, operations_pb2)
+    for module in (
+        quota_pb2,
+        budget_pb2,
+        directory_pb2,
+        catalog_pb2,
+        report_pb2,
+        alert_pb2,
+        audit_pb2,
+        operations_pb2,
+    )
 ]
 ALL: dict[str, MethodDescriptor] = {
     f"{service.full_name}/{method.name}": method

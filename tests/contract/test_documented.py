@@ -66,6 +66,7 @@ def _enum_parts(enum, name: str, path: Path_) -> Iterator[tuple[str, Path_]]:  #
 def test_the_whole_contract_is_looked_at() -> None:
     assert {file.name.rsplit("/", 1)[1] for file in _files()} == {
         "alert.proto",
+        "audit.proto",
         "budget.proto",
         "catalog.proto",
         "directory.proto",

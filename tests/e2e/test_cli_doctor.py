@@ -30,6 +30,7 @@ CHECKS = [
     "postgres.connections",
     "postgres.schema",
     "postgres.partitions",
+    "postgres.append_only",
     "clocks.valkey",
     "clocks.postgres",
     "organizations.epoch",

@@ -15,10 +15,17 @@ from tests.integration.postgres_values import ACME
 
 @pytest.fixture
 async def pool(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
-    """Connections to a migrated, empty database."""
+    """Connections to a migrated, empty database, as the service has them."""
     pool = await open_pool(PoolSettings(url=postgres_url))
     yield pool
     await close_pool(pool)
+
+
+@pytest.fixture
+async def owner(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections to the same database with all rights, as migrations have them, and faults."""
+    async with asyncpg.create_pool(postgres_url, min_size=1, max_size=2) as owner:
+        yield owner
 
 
 @pytest.fixture

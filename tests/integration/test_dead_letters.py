@@ -47,15 +47,15 @@ def letters(pool: asyncpg.Pool) -> DeadLetters:
 
 
 @asynccontextmanager
-async def refusing(pool: asyncpg.Pool, condition: str) -> AsyncIterator[None]:
+async def refusing(owner: asyncpg.Pool, condition: str) -> AsyncIterator[None]:
     """The ledger refuses entries for which a condition holds, for now."""
-    await pool.execute(
+    await owner.execute(
         f"ALTER TABLE ledger_entries ADD CONSTRAINT no_poison CHECK (NOT ({condition})) NOT VALID"
     )
     try:
         yield
     finally:
-        await pool.execute("ALTER TABLE ledger_entries DROP CONSTRAINT no_poison")
+        await owner.execute("ALTER TABLE ledger_entries DROP CONSTRAINT no_poison")
 
 
 def poisoned_of(type_: str) -> str:
@@ -99,14 +99,14 @@ async def restart_valkey(stores: Stores) -> None:
 
 
 async def test_one_refused_entry_among_a_hundred_holds_up_none_and_is_replayed_once(
-    client: Client, stores: Stores, pool: asyncpg.Pool, letters: DeadLetters
+    client: Client, stores: Stores, pool: asyncpg.Pool, owner: asyncpg.Pool, letters: DeadLetters
 ) -> None:
     await client.found_acme()
     await client.budget("team", limits=cost(10_000_000))
     names = [await held(client, f"k{number}") for number in range(99)]
     poisoned = await held(client, "poisoned", POISON)
     await stores.drained()
-    async with refusing(pool, poisoned_of("COMMIT")):
+    async with refusing(owner, poisoned_of("COMMIT")):
         async with asyncio.timeout(5):
             done = await asyncio.gather(
                 *(committed(client, name) for name in [*names[:50], poisoned, *names[50:]])
@@ -137,14 +137,19 @@ async def test_one_refused_entry_among_a_hundred_holds_up_none_and_is_replayed_o
 
 
 async def test_keys_made_anew_count_a_dead_letter_once_before_and_after_its_replay(
-    client: Client, other: Client, stores: Stores, pool: asyncpg.Pool, letters: DeadLetters
+    client: Client,
+    other: Client,
+    stores: Stores,
+    pool: asyncpg.Pool,
+    owner: asyncpg.Pool,
+    letters: DeadLetters,
 ) -> None:
     await client.found_acme()
     await client.budget("team", limits=cost(10_000_000))
     good, poisoned = await held(client, "good"), await held(client, "poisoned", POISON)
     await committed(client, good)
     await stores.drained()
-    async with refusing(pool, poisoned_of("COMMIT")):
+    async with refusing(owner, poisoned_of("COMMIT")):
         await committed(client, poisoned)
         await restart_valkey(stores)
         assert await standing(client) == (2 * PRICE, 0)
@@ -170,11 +175,11 @@ async def test_keys_made_anew_count_a_dead_letter_once_before_and_after_its_repl
 
 
 async def test_a_reservation_of_which_the_ledger_refused_even_the_beginning_outlives_the_keys(
-    client: Client, stores: Stores, pool: asyncpg.Pool, letters: DeadLetters
+    client: Client, stores: Stores, pool: asyncpg.Pool, owner: asyncpg.Pool, letters: DeadLetters
 ) -> None:
     await client.found_acme()
     await client.budget("team", limits=cost(10_000_000))
-    async with refusing(pool, poisoned_of("HOLD")):
+    async with refusing(owner, poisoned_of("HOLD")):
         name = await held(client, "poisoned", POISON)
         await restart_valkey(stores)
         assert await standing(client) == (0, PRICE)
@@ -189,13 +194,13 @@ async def test_a_reservation_of_which_the_ledger_refused_even_the_beginning_outl
 
 
 async def test_a_ledger_that_refuses_everything_makes_no_dead_letters(
-    client: Client, stores: Stores, pool: asyncpg.Pool, letters: DeadLetters
+    client: Client, stores: Stores, pool: asyncpg.Pool, owner: asyncpg.Pool, letters: DeadLetters
 ) -> None:
     await client.found_acme()
     await client.budget("team", limits=cost(10_000_000))
     name = await held(client, "k")
     await stores.drained()
-    async with refusing(pool, "true"):
+    async with refusing(owner, "true"):
         assert (await committed(client, name)).durability == BUFFERED
         await restart_valkey(stores)
         with pytest.raises(grpc.RpcError) as raised:
@@ -217,12 +222,14 @@ async def test_a_ledger_that_refuses_everything_makes_no_dead_letters(
         "DROP TABLE pending_applications",
     ],
 )
-async def test_a_probe_finds_a_ledger_that_would_refuse_anything(pool: asyncpg.Pool, harm: str) -> None:
+async def test_a_probe_finds_a_ledger_that_would_refuse_anything(
+    pool: asyncpg.Pool, owner: asyncpg.Pool, harm: str
+) -> None:
     store = PostgresDeadLetters(pool)
     assert await store.takes_entries() is True
     for table in ("ledger_entries", "ledger_keys", "window_balances", "open_holds", "pending_applications"):
         assert await pool.fetchval(f"SELECT count(*) FROM {table}") == 0
-    await pool.execute(harm)
+    await owner.execute(harm)
     assert await store.takes_entries() is False
 
 
@@ -244,9 +251,9 @@ async def test_anything_can_be_kept(pool: asyncpg.Pool, letters: DeadLetters) ->
 
 
 async def test_what_is_told_of_an_error_quotes_no_other_entry(
-    pool: asyncpg.Pool, ledger: PostgresLedger
+    pool: asyncpg.Pool, owner: asyncpg.Pool, ledger: PostgresLedger
 ) -> None:
-    await pool.execute(
+    await owner.execute(
         "CREATE UNIQUE INDEX one_a_team ON open_holds"
         """ ((substring(encode(kept, 'escape') FROM '"team":"([^"]+)"')))"""
     )

@@ -56,9 +56,9 @@ async def test_postgres_tells_what_it_is_and_how_it_is_set_up(pool: asyncpg.Pool
     assert abs(facts.clock_ahead_ms) < 1_000
 
 
-async def test_a_missing_partition_is_named(pool: asyncpg.Pool) -> None:
+async def test_a_missing_partition_is_named(pool: asyncpg.Pool, owner: asyncpg.Pool) -> None:
     name: str = await pool.fetchval(
         "SELECT 'ledger_entries_' || to_char(now() AT TIME ZONE 'UTC' + interval '1 month', 'YYYY_MM')"
     )
-    await pool.execute(f"DROP TABLE {name}")
+    await owner.execute(f"DROP TABLE {name}")
     assert (await PostgresServerHealth(pool).facts()).partitions_missing == (name,)

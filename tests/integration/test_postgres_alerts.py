@@ -226,9 +226,9 @@ HOT = [
 ]
 
 
-async def test_the_lists_use_indexes(pool: asyncpg.Pool) -> None:
-    await pool.execute(FILL)
-    await pool.execute("VACUUM ANALYZE")
+async def test_the_lists_use_indexes(pool: asyncpg.Pool, owner: asyncpg.Pool) -> None:
+    await owner.execute(FILL)
+    await owner.execute("VACUUM ANALYZE")
     for file, name, arguments, index in HOT:
         plan = "\n".join(row[0] for row in await pool.fetch(f"EXPLAIN {sql.load(file)[name]}", *arguments))
         assert index in plan, plan

@@ -25,10 +25,10 @@ async def test_a_server_that_is_gone_is_store_unavailable(postgres_url: str) -> 
 
 
 async def test_a_statement_that_takes_too_long_is_store_unavailable(
-    postgres_url: str, pool: asyncpg.Pool
+    postgres_url: str, owner: asyncpg.Pool
 ) -> None:
     impatient = await open_pool(PoolSettings(url=postgres_url, command_timeout_ms=200))
-    async with pool.acquire() as connection, connection.transaction():
+    async with owner.acquire() as connection, connection.transaction():
         await connection.execute("LOCK TABLE ledger_keys")
         with pytest.raises(StoreUnavailable):
             await PostgresLedger(impatient).write([a_record()])

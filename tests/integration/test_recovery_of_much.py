@@ -28,9 +28,11 @@ async def hasty(postgres_url: str) -> AsyncIterator[asyncpg.Pool]:
     await close_pool(pool)
 
 
-async def test_what_an_outage_has_left_may_take_long(pool: asyncpg.Pool, hasty: asyncpg.Pool) -> None:
+async def test_what_an_outage_has_left_may_take_long(
+    pool: asyncpg.Pool, owner: asyncpg.Pool, hasty: asyncpg.Pool
+) -> None:
     await PostgresLedger(pool).write(Life(a_hold()).entries)
-    await pool.execute(SLOW)
+    await owner.execute(SLOW)
     epochs = PostgresEpochs(hasty)
     assert len(await epochs.pending("acme", 10)) == 1
 

@@ -182,6 +182,15 @@ class Statements:
             "version": 1,
         }
 
+    # --- the audit trail, which nothing here asks for ---
+
+    def lock_trail(self, _: str) -> None: ...
+
+    def end_of_trail(self, _: str) -> Iterable[Row]:
+        yield {"sequence": None, "hash": None, "now": self._now}
+
+    def append_events(self, *_: Sequence[Any]) -> None: ...
+
     # --- epochs ---
 
     def begin(
@@ -250,7 +259,7 @@ class Statements:
 
 _STATEMENTS: dict[str, Callable[..., Any]] = {
     text: getattr(Statements, name)
-    for statements in (sql.load("ledger"), sql.load("epochs"))
+    for statements in (sql.load("ledger"), sql.load("epochs"), sql.load("audit"))
     for name, text in statements.items()
     if hasattr(Statements, name)
 }

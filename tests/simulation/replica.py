@@ -116,6 +116,11 @@ class _Watch:
         await self._link.call("look at balances", lambda: None)
 
 
+class _NoSeals:
+    async def seal(self) -> None:
+        """Nobody tampers here."""
+
+
 class _NoDeadLetters:
     """The simulated ledger takes every entry: one that it refused would be a finding."""
 
@@ -184,6 +189,7 @@ class Replica:
             watch=_Watch(link),
             observer=observer,
             alerts=observer,
+            seals=_NoSeals(),
             counts=observer,
             now_ms=holds.now_ms,
             clock=self._world.loop.time,

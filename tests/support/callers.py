@@ -63,6 +63,7 @@ def stub_of(client: Client, method: MethodDescriptor) -> Any:
         "CatalogService": client.catalog,
         "ReportService": client.reports,
         "AlertService": client.alerts,
+        "AuditService": client.audit,
         "OperationsService": client.operations,
     }
     return getattr(services[method.containing_service.name], method.name)

@@ -10,6 +10,7 @@ import grpc.aio
 
 from quota.v1 import budget_pb2, directory_pb2, quota_pb2, types_pb2
 from quota.v1.alert_pb2_grpc import AlertServiceStub
+from quota.v1.audit_pb2_grpc import AuditServiceStub
 from quota.v1.budget_pb2_grpc import BudgetServiceStub
 from quota.v1.catalog_pb2_grpc import CatalogServiceStub
 from quota.v1.directory_pb2_grpc import DirectoryServiceStub
@@ -35,6 +36,7 @@ class Client:
         self.catalog = CatalogServiceStub(channel)
         self.reports = ReportServiceStub(channel)
         self.alerts = AlertServiceStub(channel)
+        self.audit = AuditServiceStub(channel)
         self.operations = OperationsServiceStub(channel)
 
     async def found_acme(self, **settings: object) -> None:

@@ -84,6 +84,10 @@ class Stores:
         """Changes the database, as if by a fault."""
         await self._database.execute(statement)
 
+    async def fetch(self, query: str) -> list[asyncpg.Record]:
+        """What the database has."""
+        return await self._database.fetch(query)
+
     async def _waiting(self) -> int:
         return sum([await self.valkey.xlen(key) for key in await self.keys("events")])
 

@@ -19,6 +19,7 @@ from quota_service.application.ledger_ports import (
 from quota_service.application.ports import Page
 from quota_service.application.upkeep import Upkeep, UpkeepSettings
 from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.domain.audit import Authorship
 from quota_service.domain.commands import Event
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.ledger import Entry, EntryType, Origin
@@ -96,7 +97,7 @@ class DeadLetters:
     async def count(self) -> int:
         raise AssertionError
 
-    async def write(self, organization: str, id_: str) -> WriteResult | None:
+    async def write(self, organization: str, id_: str, by: Authorship) -> WriteResult | None:
         raise AssertionError
 
     async def refused_again(self, organization: str, id_: str, error: str) -> None:
@@ -172,6 +173,7 @@ class Scene:
             stream,
             cast(Any, None),
             cast(Any, stream),
+            cast(Any, None),
             cast(Any, self.observer),
             bounds,
         )

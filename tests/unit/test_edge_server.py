@@ -28,6 +28,7 @@ def a_server(behaviour: Behaviour = answered, settings: ServerSettings | None = 
         directory=servicer,
         catalog=servicer,
         reports=servicer,
+        audit=servicer,
         alerts=servicer,
         operations=servicer,
     )

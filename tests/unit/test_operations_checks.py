@@ -56,6 +56,7 @@ POSTGRES = PostgresFacts(
     schema="20261122000004",
     schema_expected="20261122000004",
     partitions_missing=(),
+    may_rewrite=False,
     clock_ahead_ms=0,
 )
 LEDGER = LedgerSide(organization="acme", epoch=Epoch(7), pending=0, pending_ms=0, dead_letters=0)
@@ -133,6 +134,7 @@ def test_bad_facts_of_valkey(facts: dict[str, Any], check: str, level: Level) ->
         ({"schema": ""}, "schema", FAILURE),
         ({"schema": "20270101000000"}, "schema", WARNING),
         ({"partitions_missing": ("ledger_entries_2026_12",)}, "partitions", FAILURE),
+        ({"may_rewrite": True}, "append_only", WARNING),
     ],
 )
 def test_bad_facts_of_postgres(facts: dict[str, Any], check: str, level: Level) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from quota_service.application import authorship
 from quota_service.application.ports import Change, ConfigurationStore
 from quota_service.domain.errors import EtagMismatch, FieldProblem, InvalidRequest, ResourceInUse
 from quota_service.domain.subject import ID_PATTERN
@@ -36,7 +37,7 @@ class Changes:
         After a StoreUnavailable the change may have been committed and not published: the caller repeats it.
         A repeat that finds nothing left to change publishes nevertheless.
         """
-        async with self.store.change(organization) as change:
+        async with self.store.change(organization, authorship.current()) as change:
             yield change
         await self.publisher.publish_version(organization, change.version)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from quota_service.application import authorship
 from quota_service.application.administration.changes import Changes, require_etag, require_id
 from quota_service.application.ports import Page, Stored
 from quota_service.domain.amounts import WINDOW_LIMIT_MAX
@@ -26,7 +27,8 @@ class Organizations:
         """
         require_id(value.id, "organization_id")
         _check(value)
-        stored, version = await self._changes.store.create_organization(value, request_id)
+        by = authorship.current()
+        stored, version = await self._changes.store.create_organization(value, request_id, by)
         await self._changes.publish(value.id, version)
         return stored
 
@@ -61,7 +63,7 @@ class Organizations:
         """Its ledger stays. Raises OrganizationNotFound, EtagMismatch, ResourceInUse."""
         if etag:
             require_etag(etag, (await self.get(organization)).etag, f"organization “{organization}”")
-        version = await self._changes.store.delete_organization(organization)
+        version = await self._changes.store.delete_organization(organization, authorship.current())
         await self._changes.publish(organization, version)
 
     async def _update(

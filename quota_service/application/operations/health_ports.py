@@ -43,7 +43,7 @@ class PostgresFacts:
     """What the ledger's server says of itself. `version`: as a number, such as 180003 for 18.3.
 
     `pool_connections`: how many this process opens at most. `partitions_missing`: of the ledger, by name, for
-    this month and the next one.
+    this month and the next one. `may_rewrite`: whether it lets us change what is append-only.
     """
 
     version: int
@@ -57,6 +57,7 @@ class PostgresFacts:
     schema: str
     schema_expected: str
     partitions_missing: tuple[str, ...]
+    may_rewrite: bool
     clock_ahead_ms: int
 
 

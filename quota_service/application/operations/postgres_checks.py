@@ -19,6 +19,7 @@ def check(facts: PostgresFacts, *, development: bool) -> Iterator[Finding]:
     yield connections(facts)
     yield schema(facts)
     yield partitions(facts)
+    yield append_only(facts)
 
 
 def version(facts: PostgresFacts) -> Finding:
@@ -87,3 +88,14 @@ def partitions(facts: PostgresFacts) -> Finding:
         f"The ledger lacks {', '.join(missing)}.",
         "Run `quota migrate`, and see in the log why the daily work failed.",
     )
+
+
+def append_only(facts: PostgresFacts) -> Finding:
+    """What has been written shall stay as it is, whatever the service does."""
+    if facts.may_rewrite:
+        return warning(
+            "postgres.append_only",
+            "The service's role may rewrite the ledger and the audit trail.",
+            "Make a role quota_application, or migrate as one who may make roles; then run `quota migrate`.",
+        )
+    return fine("postgres.append_only", "The service can add to the ledger and the audit trail, no more.")

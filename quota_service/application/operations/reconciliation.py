@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, M
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
+from quota_service.application import authorship
 from quota_service.application.configurations import Configurations
 from quota_service.application.operations import comparison
 from quota_service.application.operations.comparison import Cell, Differences, Held, Pair, Quantity, Sums
@@ -112,7 +113,7 @@ class Reconciliation:
         """Has the keys made anew. What a new making would not touch, because the ledger knows nothing of it,
         is dropped first; if this process ended here, another would go on, because the epoch is broken.
         """
-        await self._epochs.mark_broken(organization)
+        await self._epochs.mark_broken(organization, authorship.current())
         for part in _parts(list(dict.fromkeys(drifted))):
             await self._keys.forget(organization, part)
         await self._recovery.establish(organization)

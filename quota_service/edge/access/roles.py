@@ -32,6 +32,8 @@ _LOOKS = (
     | _methods("AlertService", "ListAlerts", "ListDenials")
 )
 
+_AUDITS = _methods("AuditService", "ListAuditEvents", "VerifyAuditTrail")
+
 _SPENDS = _methods(
     "QuotaService",
     *("Authorize", "Commit", "Release", "Extend", "Record", "GetReservation", "ListReservations"),
@@ -57,8 +59,8 @@ _OPERATES = _methods("DirectoryService", "CreateOrganization", "DeleteOrganizati
 METHODS: Mapping[Role, frozenset[str]] = {
     Role.GATEWAY: _SPENDS,
     Role.VIEWER: _LOOKS,
-    Role.FINANCE: _LOOKS | _MOVES_MONEY,
-    Role.ADMIN: _LOOKS | _SPENDS | _MOVES_MONEY | _CHANGES | _OPERATES,
+    Role.FINANCE: _LOOKS | _AUDITS | _MOVES_MONEY,
+    Role.ADMIN: _LOOKS | _AUDITS | _SPENDS | _MOVES_MONEY | _CHANGES | _OPERATES,
 }
 
 UNBOUND_ONLY = _OPERATES

@@ -10,6 +10,7 @@ import asyncpg
 from quota_service.application.ledger_ports import Charged, LedgerSpend, Written
 from quota_service.application.ports import Stored
 from quota_service.domain.api_key import ApiKey
+from quota_service.domain.audit import Authorship, Changed
 from quota_service.domain.budget import Budget, Seed
 from quota_service.domain.errors import AlreadyExists, IdempotencyConflict
 from quota_service.domain.ledger import Entry
@@ -18,7 +19,7 @@ from quota_service.domain.period import Window
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import Organization, Project, Team, User
-from quota_service.stores.postgres import beginnings, documents, sql
+from quota_service.stores.postgres import audited, beginnings, documents, sql, trail
 from quota_service.stores.postgres.batch import Batch
 from quota_service.stores.postgres.ledger import write_batch
 from quota_service.stores.postgres.pool import Connection
@@ -35,10 +36,13 @@ class PostgresChange:
     `version` is the organization's until the first write, then the one that this change makes.
 
     So a change that writes nothing (a repeated request) never names a version that does not come to be.
+    `by`: who makes it, as the audit trail is told.
     """
 
-    def __init__(self, connection: Connection, row: asyncpg.Record) -> None:
+    def __init__(self, connection: Connection, row: asyncpg.Record, by: Authorship) -> None:
         self._connection = connection
+        self._by = by
+        self._changed: list[Changed] = []
         self._raised = False
         self.organization: Stored[Organization] = stored_organization(row)
         self.version: int = row["version"]
@@ -72,15 +76,25 @@ class PostgresChange:
                 f"An API key “{documents.id_of(value)}” exists; their ids are unique."
             ) from error
         assert row is not None
+        replaced = None if row["replaced"] is None else documents.decode(kind, row["replaced"])
+        self._note(kind, row["id"], replaced, value)
         return stored_resource(kind, row)
 
     async def delete(self, kind: type[R], id_: str) -> None:
-        if await self.get(kind, id_) is None:
+        stored = await self.get(kind, id_)
+        if stored is None:
             return
+        self._note(kind, id_, stored.value, None)
         version = await self._new_version()
         await self._connection.execute(_SQL["delete_resource"], self._id, documents.KINDS[kind], id_, version)
 
+    def _note(self, kind: type[R], id_: str, before: R | None, after: R | None) -> None:
+        documented = (None if each is None else audited.document(each) for each in (before, after))
+        self._changed.append(Changed(audited.resource(documents.KINDS[kind], id_), *documented))
+
     async def put_organization(self, value: Organization) -> Stored[Organization]:
+        before, after = audited.document(self.organization.value), audited.document(value)
+        self._changed.append(Changed(audited.ORGANIZATION, before, after))
         arguments = (self._id, documents.encode(value), await self._new_version())
         row = await self._connection.fetchrow(_SQL["put_organization"], *arguments)
         assert row is not None
@@ -107,9 +121,10 @@ class PostgresChange:
         return written
 
     async def finish(self) -> None:
-        """Raises the organization's version where something was written."""
+        """Raises the organization's version where something was written, and tells the audit trail."""
         if self._raised:
             await self._connection.execute(_SQL["finish_change"], self._id, self.version)
+        await trail.append(self._connection, self._id, [(self._by, changed) for changed in self._changed])
 
     async def _new_version(self) -> int:
         if not self._raised:

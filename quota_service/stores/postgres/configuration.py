@@ -12,6 +12,7 @@ import msgspec
 
 from quota_service.application.ports import Change, Page, Stored
 from quota_service.domain.api_key import ApiKey
+from quota_service.domain.audit import NOBODY, Authorship, Changed
 from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import AlreadyExists, OrganizationNotFound, ResourceInUse
@@ -19,7 +20,7 @@ from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import Organization, Project, Team, User
-from quota_service.stores.postgres import documents, sql
+from quota_service.stores.postgres import audited, documents, sql, trail
 from quota_service.stores.postgres.catalogue import ImportedModels
 from quota_service.stores.postgres.change import PostgresChange
 from quota_service.stores.postgres.errors import translated
@@ -39,20 +40,20 @@ class PostgresConfigurationStore:
         self._pool = pool
         self._imported = ImportedModels()
 
-    def change(self, organization: str) -> AbstractAsyncContextManager[Change]:
+    def change(self, organization: str, by: Authorship = NOBODY) -> AbstractAsyncContextManager[Change]:
         """One transaction, committed unless the block raises. Raises OrganizationNotFound."""
-        return self._change(organization)
+        return self._change(organization, by)
 
     @asynccontextmanager
-    async def _change(self, organization: str) -> AsyncIterator[Change]:
+    async def _change(self, organization: str, by: Authorship) -> AsyncIterator[Change]:
         async with self._transaction() as connection:
             row = await connection.fetchrow(_SQL["lock_organization"], organization)
-            change = PostgresChange(connection, _found(organization, row))
+            change = PostgresChange(connection, _found(organization, row), by)
             yield change
             await change.finish()
 
     async def create_organization(
-        self, value: Organization, request_id: str
+        self, value: Organization, request_id: str, by: Authorship = NOBODY
     ) -> tuple[Stored[Organization], int]:
         document = documents.encode(value)
         content_hash = hashlib.sha256(document.encode()).hexdigest()
@@ -63,11 +64,13 @@ class PostgresConfigurationStore:
             if request_id:
                 await connection.execute(_SQL["claim_request"], value.id, request_id, content_hash)
             await connection.execute(_SQL["notify"], value.id)
+            made = Changed(audited.ORGANIZATION, after=audited.document(value))
+            await trail.append(connection, value.id, [(by, made)])
             return stored_organization(row), row["version"]
 
-    async def delete_organization(self, organization: str) -> int:
+    async def delete_organization(self, organization: str, by: Authorship = NOBODY) -> int:
         async with self._transaction() as connection:
-            _found(organization, await connection.fetchrow(_SQL["lock_organization"], organization))
+            row = _found(organization, await connection.fetchrow(_SQL["lock_organization"], organization))
             if await connection.fetchval(_SQL["has_resources"], organization):
                 raise ResourceInUse(
                     f"Organization “{organization}” is not empty: delete its teams, users, keys, projects, "
@@ -76,6 +79,9 @@ class PostgresConfigurationStore:
             await connection.execute(_SQL["delete_organization"], organization)
             await connection.execute(_SQL["notify"], organization)
             version: int = await connection.fetchval(_SQL["next_version"])
+            settings = audited.document(stored_organization(row).value)
+            gone = Changed(audited.ORGANIZATION, before=settings)
+            await trail.append(connection, organization, [(by, gone)])
             return version
 
     async def get_organization(self, organization: str) -> Stored[Organization]:

@@ -13,12 +13,13 @@ from quota_service.application.dead_letter_ports import DeadLetter
 from quota_service.application.ledger_ports import WriteResult
 from quota_service.application.ports import Page
 from quota_service.domain.amounts import NOTHING, Amounts
+from quota_service.domain.audit import Authorship, Changed
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.ledger import Entry, EntryType, key_of_end, key_of_hold
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.subject import Subject
 from quota_service.domain.terms import Counters
-from quota_service.stores.postgres import epochs, refused, sql
+from quota_service.stores.postgres import audited, epochs, refused, sql, trail
 from quota_service.stores.postgres.batch import Batch, balances
 from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.errors import translated
@@ -95,14 +96,14 @@ class PostgresDeadLetters:
             count: int = await self._pool.fetchval(_SQL["count"])
         return count
 
-    async def write(self, organization: str, id_: str) -> WriteResult | None:
+    async def write(self, organization: str, id_: str, by: Authorship) -> WriteResult | None:
         """Tells of the entry as of what the keys have, where they count it: they do not get it again."""
         number = _number(id_)
         if number is None:
             return None
         with translated():
             async with self._pool.acquire() as connection, connection.transaction():
-                return await _replay(connection, organization, number)
+                return await _replay(connection, organization, number, by)
 
     async def refused_again(self, organization: str, id_: str, error: str) -> None:
         with translated():
@@ -114,7 +115,9 @@ class PostgresDeadLetters:
         return dict(refused.gains_of(balances(entries)))
 
 
-async def _replay(connection: Connection, organization: str, number: int) -> WriteResult | None:
+async def _replay(
+    connection: Connection, organization: str, number: int, by: Authorship
+) -> WriteResult | None:
     # First the epoch's lock, as everybody takes it first.
     await connection.execute(_SQL["lock_shared"], organization)
     row = await connection.fetchrow(_SQL["take"], organization, number)
@@ -122,6 +125,7 @@ async def _replay(connection: Connection, organization: str, number: int) -> Wri
         return None
     result = await write_batch(connection, Batch([refused.entry_of(row)]))
     await connection.execute(_SQL["forget"], organization, number)
+    await trail.append(connection, organization, [(by, Changed(audited.dead_letter(number)))])
     return result
 
 

@@ -12,7 +12,7 @@ from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.stores.hold_documents import encode_kept
-from quota_service.stores.postgres import epochs, holds, refused, sql
+from quota_service.stores.postgres import audited, epochs, holds, refused, sql, trail
 from quota_service.stores.postgres.batch import (
     Balance,
     Batch,
@@ -105,6 +105,7 @@ async def write_batch(connection: Connection, batch: Batch) -> WriteResult:
     await epochs.note(connection, state, [entry for entry in entries if key_of(entry) in own], told, before)
     if entries:
         changed = await _add_balances(connection, balances(entries))
+        await trail.append_all(connection, [*audited.limit_changes(entries, changed)])
     replayed = balances(batch.replayed(won)).keys() - {_counter(balance) for balance in changed}
     unchanged = await _read_balances(connection, replayed) if replayed else ()
     return WriteResult(results, (*changed, *unchanged))

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 import asyncpg
 
 from quota_service.stores import prices
+from quota_service.stores.postgres import roles
 from quota_service.stores.postgres.catalogue import import_models
 from quota_service.stores.postgres.errors import translated
 
@@ -28,7 +29,8 @@ class MigrationError(Exception):
 
 
 def migrate(url: str) -> None:
-    """Brings the schema, the ledger's partitions and the imported catalogue up to date.
+    """Brings the schema, the ledger's partitions, what the service's role may, and the imported catalogue up
+    to date.
 
     Does nothing where they are. Waits up to 30 s for the server. Safe to run at once from several places.
     Blocks, and runs an event loop of its own: from within one, use a thread.
@@ -93,6 +95,7 @@ async def _fill(url: str) -> None:
     try:
         with translated():
             await connection.execute("SELECT ensure_ledger_partitions()")
+            await roles.grant(connection)
         await import_models(connection, prices.fingerprint(), prices.imported_models)
     finally:
         await connection.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import asyncpg
 
 from quota_service.domain.errors import StoreUnavailable
+from quota_service.stores.postgres import roles
 from quota_service.stores.postgres.errors import translated
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class PoolSettings:
 
 
 async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
-    """A pool that is connected. Close it with `close_pool`.
+    """A pool that is connected, with no more rights than the service needs, where the migration could make a
+    role that has those. Close it with `close_pool`.
 
     Raises StoreUnavailable, which tells the operator why where PostgreSQL refuses us.
     """
@@ -52,17 +54,20 @@ async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
 
 async def _connect(settings: PoolSettings) -> asyncpg.Pool:
     statement_timeout_ms = settings.command_timeout_ms + 1_000
+    connect_timeout_s = settings.connect_timeout_ms / 1_000
+    limited = await roles.may_take(settings.url, connect_timeout_s)
     return await asyncpg.create_pool(
         settings.url,
         min_size=settings.connections_min,
         max_size=settings.connections_max,
-        timeout=settings.connect_timeout_ms / 1_000,
+        timeout=connect_timeout_s,
         command_timeout=settings.command_timeout_ms / 1_000,
         server_settings={
             "application_name": "quota-service",
             "timezone": "UTC",
             "statement_timeout": str(statement_timeout_ms),
             "idle_in_transaction_session_timeout": str(10 * statement_timeout_ms),
+            **({"role": roles.APPLICATION} if limited else {}),
         },
     )
 

@@ -9,11 +9,12 @@ import asyncpg
 
 from quota_service.application.recovery_ports import Epoch, LiveHold, Pending
 from quota_service.domain.amounts import Amounts
+from quota_service.domain.audit import Authorship, Changed
 from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.stores.hold_documents import decode_windows
-from quota_service.stores.postgres import epochs, refused, sql
+from quota_service.stores.postgres import audited, epochs, refused, sql, trail
 from quota_service.stores.postgres.batch import balances
 from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.errors import translated
@@ -104,9 +105,12 @@ class PostgresEpochs:
                 epoch = Epoch(row["epoch"], row["broken"], is_known=row["is_known"])
                 yield PostgresTurn(connection, organization, epoch, version or 0)
 
-    async def mark_broken(self, organization: str) -> None:
+    async def mark_broken(self, organization: str, by: Authorship | None = None) -> None:
         with translated():
-            await self._pool.execute(_SQL["mark_broken"], [organization])
+            async with self._pool.acquire() as connection, connection.transaction():
+                await connection.execute(_SQL["mark_broken"], [organization])
+                if by is not None:
+                    await trail.append(connection, organization, [(by, Changed(audited.KEYS))])
 
     async def pending(self, organization: str, count: int) -> Sequence[Pending]:
         with translated():

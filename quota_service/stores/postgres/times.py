@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 def to_time(instant_ms: int) -> datetime:
@@ -15,3 +16,8 @@ def to_time(instant_ms: int) -> datetime:
 def to_ms(time: datetime) -> int:
     """Rounded down."""
     return (time - _EPOCH) // _MILLISECOND
+
+
+def to_us(time: datetime) -> int:
+    """Microseconds: exactly what PostgreSQL keeps."""
+    return (time - _EPOCH) // _MICROSECOND

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 import grpc
 import grpc.aio
@@ -14,6 +15,7 @@ from quota.client.credentials import Credentials
 from quota.client.errors import ApiError
 from quota.v1 import (
     alert_pb2_grpc,
+    audit_pb2_grpc,
     budget_pb2_grpc,
     catalog_pb2_grpc,
     directory_pb2_grpc,
@@ -24,6 +26,7 @@ from quota.v1 import (
 
 if TYPE_CHECKING:
     from quota.v1.alert_pb2_grpc import AlertServiceAsyncStub
+    from quota.v1.audit_pb2_grpc import AuditServiceAsyncStub
     from quota.v1.budget_pb2_grpc import BudgetServiceAsyncStub
     from quota.v1.catalog_pb2_grpc import CatalogServiceAsyncStub
     from quota.v1.directory_pb2_grpc import DirectoryServiceAsyncStub
@@ -38,6 +41,10 @@ DEFAULT_TIMEOUT_S = 10.0
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 2.0
 
+REASON = "x-reason"
+_PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+"""What headers may have as it is."""
+
 
 class Connection:
     """The services of one server. `call` makes a call of one of them."""
@@ -50,6 +57,7 @@ class Connection:
         self.catalog: CatalogServiceAsyncStub = catalog_pb2_grpc.CatalogServiceStub(channel)
         self.report: ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(channel)
         self.alerts: AlertServiceAsyncStub = alert_pb2_grpc.AlertServiceStub(channel)
+        self.audit: AuditServiceAsyncStub = audit_pb2_grpc.AuditServiceStub(channel)
         self.operations: OperationsServiceAsyncStub = operations_pb2_grpc.OperationsServiceStub(channel)
 
     async def call(
@@ -79,8 +87,15 @@ class Connection:
 
 @asynccontextmanager
 async def connect(
-    address: str, *, timeout_s: float = DEFAULT_TIMEOUT_S, credentials: Credentials | None = None
+    address: str,
+    *,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    credentials: Credentials | None = None,
+    reason: str = "",
 ) -> AsyncIterator[Connection]:
-    """A connection to `host:port`, closed at the end; without credentials in plaintext."""
-    async with (credentials or Credentials()).channel(address) as channel:
+    """A connection to `host:port`, closed at the end; without credentials in plaintext. `reason`: why it
+    makes changes, which the audit trail keeps.
+    """
+    headers = [(REASON, quote(reason, safe=_PLAIN))] if reason else []
+    async with (credentials or Credentials()).channel(address, headers=headers) as channel:
         yield Connection(channel, timeout_s=timeout_s)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import grpc.aio
+
+Header = tuple[str, str]
 
 # Without the proxy of the environment: the service is a neighbour, and HTTP proxies seldom speak gRPC.
 _OPTIONS = (("grpc.enable_http_proxy", 0),)
@@ -27,9 +30,10 @@ class Credentials:
     certificate: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
 
-    def channel(self, address: str) -> grpc.aio.Channel:
-        """A channel to `host:port`."""
-        interceptors: list[Any] = [_Unary(self.token), _Stream(self.token)] if self.token else []
+    def channel(self, address: str, *, headers: Sequence[Header] = ()) -> grpc.aio.Channel:
+        """A channel to `host:port`. `headers` are sent with every call."""
+        sent = [*headers, *([("authorization", f"Bearer {self.token}")] if self.token else [])]
+        interceptors: list[Any] = [_Unary(sent), _Stream(sent)] if sent else []
         if not self.tls:
             return grpc.aio.insecure_channel(address, options=_OPTIONS, interceptors=interceptors)
         secure = grpc.ssl_channel_credentials(self.ca, self.key, self.certificate)
@@ -37,23 +41,23 @@ class Credentials:
 
 
 class _Unary(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self, token: str) -> None:
-        self._header = ("authorization", f"Bearer {token}")
+    def __init__(self, headers: Sequence[Header]) -> None:
+        self._headers = headers
 
     async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await continuation(_with(details, self._header), request)
+        return await continuation(_with(details, self._headers), request)
 
 
 class _Stream(grpc.aio.UnaryStreamClientInterceptor):
-    def __init__(self, token: str) -> None:
-        self._header = ("authorization", f"Bearer {token}")
+    def __init__(self, headers: Sequence[Header]) -> None:
+        self._headers = headers
 
     async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await continuation(_with(details, self._header), request)
+        return await continuation(_with(details, self._headers), request)
 
 
-def _with(details: Any, header: tuple[str, str]) -> grpc.aio.ClientCallDetails:
-    metadata = grpc.aio.Metadata(*(details.metadata or ()), header)
+def _with(details: Any, headers: Sequence[Header]) -> grpc.aio.ClientCallDetails:
+    metadata = grpc.aio.Metadata(*(details.metadata or ()), *headers)
     return grpc.aio.ClientCallDetails(
         details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
     )

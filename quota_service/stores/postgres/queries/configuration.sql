@@ -27,7 +27,8 @@ SELECT id, document, version, create_time, update_time FROM resources
 WHERE organization = $1 AND kind = $2 AND id > $3 AND document IS NOT NULL ORDER BY id LIMIT $4;
 
 -- name: put_resource
--- Creates or replaces; one that was deleted is made anew.
+-- Creates or replaces; one that was deleted is made anew. Returns also what it replaced.
+WITH replaced AS (SELECT document FROM resources WHERE organization = $1 AND kind = $2 AND id = $3)
 INSERT INTO resources AS r (organization, kind, id, document, version, create_time, update_time)
 VALUES ($1, $2, $3, $4, $5, statement_timestamp(), statement_timestamp())
 ON CONFLICT (organization, kind, id) DO UPDATE SET
@@ -35,7 +36,7 @@ ON CONFLICT (organization, kind, id) DO UPDATE SET
     version = excluded.version,
     create_time = CASE WHEN r.document IS NULL THEN excluded.create_time ELSE r.create_time END,
     update_time = excluded.update_time
-RETURNING id, document, version, create_time, update_time;
+RETURNING id, document, version, create_time, update_time, (SELECT document FROM replaced) AS replaced;
 
 -- name: delete_resource
 -- Leaves a tombstone, from which an incremental load learns of it.

@@ -1,9 +1,10 @@
 -- name: facts
--- What the server says of itself. The clock is told by its own statement's beginning, not the transaction's.
+-- What the server says of itself to anybody. The clock is told by its own statement's beginning, not the transaction's.
 SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS is_standby,
     current_setting('fsync')::boolean AS fsync, current_setting('full_page_writes')::boolean AS full_page_writes,
     current_setting('synchronous_commit') AS synchronous_commit, current_setting('max_connections')::int AS connections_max,
-    (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections_used,
+    (SELECT sum(numbackends) FROM pg_stat_database)::bigint AS connections_used,
+    has_table_privilege('ledger_entries', 'UPDATE') OR has_table_privilege('audit_events', 'DELETE') AS may_rewrite,
     clock_timestamp() AS now;
 
 -- name: missing_partitions

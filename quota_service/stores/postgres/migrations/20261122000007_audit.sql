@@ -1,0 +1,92 @@
+-- migrate:up
+
+-- Every change that somebody made through a service, one row for each thing that it changed, in the transaction of the change. Each
+-- organization's events are a chain: see domain/audit.py. `before` and `after` are documents as they were, byte for byte.
+CREATE TABLE audit_events (
+    organization text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL,
+    create_time timestamptz NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    method text COLLATE "C" NOT NULL,
+    request_id text COLLATE "C" NOT NULL,
+    reason text NOT NULL,
+    resource text COLLATE "C" NOT NULL,
+    before text,
+    after text,
+    previous_hash bytea NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (organization, sequence)
+);
+CREATE INDEX audit_events_of_resource ON audit_events (organization, resource, sequence);
+
+-- What the ledger's entries were when they were sealed, some seconds after they were written: also a chain for each organization.
+-- `entries` has 24 bytes for each entry after the last seal's `last_id` and up to this one's: its id and its ledger_digest.
+CREATE TABLE ledger_seals (
+    organization text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL,
+    create_time timestamptz NOT NULL DEFAULT now(),
+    last_id bigint NOT NULL,
+    entries bytea NOT NULL,
+    previous_hash bytea NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (organization, sequence)
+);
+
+-- Up to which entry the ledger is sealed. Only says where to go on: an entry that is passed over is found by the verifier.
+CREATE TABLE ledger_sealed (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    last_id bigint NOT NULL
+);
+INSERT INTO ledger_sealed (last_id) VALUES (0);
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit_events FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON ledger_seals FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON audit_events FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger_seals FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- Entries are sealed by their ids, those of all organizations together. They are stored nearly in that order.
+CREATE INDEX ledger_entries_by_id ON ledger_entries USING brin (id) WITH (pages_per_range = 32, autosummarize = on);
+
+-- What tells one entry from any other: names every column, so that a column added later changes no digest.
+CREATE FUNCTION ledger_digest(e ledger_entries) RETURNS bytea LANGUAGE sql STABLE RETURN substring(sha256(convert_to(ROW(
+    e.id, extract(epoch FROM e.create_time), e.organization, e.key, e.content_hash, e.type, e.reservation, e.team, e."user", e.api_key,
+    e.project, e.cost_center, e.tags, e.provider, e.model, e.input_tokens, e.cached_input_tokens, e.cache_write_tokens, e.output_tokens,
+    e.own_cost_micros, e.usage_estimated, e.exact_cost_usd, e.charged_cost_micros, e.charged_tokens, e.charged_requests,
+    e.overrun_cost_micros, e.overrun_tokens, e.overrun_requests, e.late, e.final, e.windows, e.hold::text, e.reason, e.actor,
+    extract(epoch FROM e.at_time), extract(epoch FROM e.occur_time)
+)::text, 'UTF8')) FOR 16);
+
+CREATE FUNCTION seal_hash(previous bytea, organization text, sequence bigint, last_id bigint, entries bytea) RETURNS bytea LANGUAGE sql STABLE
+    RETURN sha256(previous || convert_to(organization, 'UTF8') || int8send(sequence) || int8send(last_id) || entries);
+
+-- Whoever writes the ledger has a transaction id before it draws the ids of its entries: so when all transactions that were under way
+-- at some instant have ended, all ids that had been drawn by then are written or never will be.
+CREATE OR REPLACE FUNCTION begin_ledger_write(organizations text[], owners text[], reservations text[], alone boolean[])
+RETURNS TABLE (organization text, epoch bigint, contested text[]) LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_current_xact_id();
+    PERFORM pg_advisory_xact_lock_shared(store_epoch_lock(o)) FROM (SELECT unnest(organizations) AS o ORDER BY 1) sorted;
+    PERFORM pg_advisory_xact_lock(lock) FROM (
+        SELECT hashtextextended(r.owner || '/' || r.reservation, 1) AS lock
+        FROM unnest(owners, reservations, alone) AS r (owner, reservation, alone)
+        LEFT JOIN store_epochs e ON e.organization = r.owner
+        WHERE r.alone OR e.change_time > now() - interval '15 minutes'
+        ORDER BY 1
+    ) sorted;
+    RETURN QUERY
+        SELECT o, coalesce(e.epoch, 0), (
+            SELECT array_agg(DISTINCT p.reservation)
+            FROM unnest(owners, reservations) AS r (owner, reservation)
+            JOIN pending_applications p ON p.organization = r.owner AND p.reservation = r.reservation AND p.reservation <> ''
+            WHERE r.owner = o
+        )
+        FROM unnest(organizations) AS o LEFT JOIN store_epochs e ON e.organization = o;
+END
+$$;
+
+-- The application's role owns no table, so it makes no partition either: it may ask for them.
+ALTER FUNCTION ensure_ledger_partitions(timestamptz) SECURITY DEFINER SET search_path FROM CURRENT;
+
+-- migrate:down
+
+-- Migrations only go forward: what one got wrong, the next one repairs.
