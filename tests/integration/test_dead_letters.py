@@ -11,7 +11,7 @@ import asyncpg
 import grpc
 import pytest
 
-from quota.v1 import quota_pb2, types_pb2
+from quota.v1 import audit_pb2, quota_pb2, types_pb2
 from quota_service import telemetry
 from quota_service.application.dead_letters import DeadLetters
 from quota_service.application.ledger_ports import WindowBalance, Written
@@ -23,7 +23,7 @@ from quota_service.stores.postgres.recovery import PostgresEpochs
 from quota_service.telemetry import StoreLog
 from tests.integration.postgres_lives import START_MS, Life, a_hold
 from tests.support.calls import cost
-from tests.support.service import Client, authorize_request, commit_request
+from tests.support.service import ACME, Client, authorize_request, commit_request
 from tests.support.stores import Stores
 
 PRICE = 7_500
@@ -134,6 +134,7 @@ async def test_one_refused_entry_among_a_hundred_holds_up_none_and_is_replayed_o
     assert await stores.balance("team") == (100 * PRICE, 0)
     assert await stores.open_holds() == 0
     assert (await committed(client, poisoned)).durability == LEDGER
+    assert await audited(client) == f"{ACME}/deadLetters/{letter.id}"
 
 
 async def test_keys_made_anew_count_a_dead_letter_once_before_and_after_its_replay(
@@ -392,6 +393,12 @@ async def _partition(pool: asyncpg.Pool) -> str:
     """The table that has the ledger's entries of this month."""
     name: str = await pool.fetchval("SELECT tableoid::regclass::text FROM ledger_entries LIMIT 1")
     return name
+
+
+async def audited(client: Client) -> str:
+    """What the newest event of the audit trail is about."""
+    request = audit_pb2.ListAuditEventsRequest(parent=ACME, page_size=1)
+    return (await client.audit.ListAuditEvents(request)).audit_events[0].resource
 
 
 async def _is_count(letters: DeadLetters, count: int) -> bool:

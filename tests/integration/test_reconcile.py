@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from quota.v1 import budget_pb2, money_pb2, operations_pb2, quota_pb2, types_pb2
+from quota.v1 import audit_pb2, budget_pb2, money_pb2, operations_pb2, quota_pb2, types_pb2
 from tests.support.calls import cost, released, stands
 from tests.support.service import ACME, Client, authorize_request, commit_request
 from tests.support.stores import Stores
@@ -85,6 +85,9 @@ async def test_a_window_that_differs_is_named_with_both_numbers_and_mended(
     assert [drift.difference for drift in drifts] == [100]
     assert [(each.drifts, each.repaired) for each in summaries] == [(1, False), (0, True)]
     assert await stands(client, "team") == (15_000, 0)
+    events = await client.audit.ListAuditEvents(audit_pb2.ListAuditEventsRequest(parent=ACME))
+    [event] = [each for each in events.audit_events if each.resource == f"{ACME}/keys"]
+    assert event.method == "quota.v1.OperationsService/Reconcile"
 
 
 async def test_a_lost_window_is_named_in_every_meter_that_it_had(client: Client, stores: Stores) -> None:

@@ -47,14 +47,15 @@ CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger_seals FOR EACH STATEMEN
 -- Entries are sealed by their ids, those of all organizations together. They are stored nearly in that order.
 CREATE INDEX ledger_entries_by_id ON ledger_entries USING brin (id) WITH (pages_per_range = 32, autosummarize = on);
 
--- What tells one entry from any other: names every column, so that a column added later changes no digest.
-CREATE FUNCTION ledger_digest(e ledger_entries) RETURNS bytea LANGUAGE sql STABLE RETURN substring(sha256(convert_to(ROW(
-    e.id, extract(epoch FROM e.create_time), e.organization, e.key, e.content_hash, e.type, e.reservation, e.team, e."user", e.api_key,
-    e.project, e.cost_center, e.tags, e.provider, e.model, e.input_tokens, e.cached_input_tokens, e.cache_write_tokens, e.output_tokens,
+-- What tells one entry from any other. Names every column, so that one that is added later changes no digest; in PostgreSQL's binary
+-- form, which depends on no setting and takes half as long to make as text.
+CREATE FUNCTION ledger_digest(e ledger_entries) RETURNS bytea LANGUAGE sql STABLE RETURN substring(sha256(record_send(ROW(
+    e.id, e.create_time, e.organization, e.key, e.content_hash, e.type, e.reservation, e.team, e."user", e.api_key, e.project,
+    e.cost_center, e.tags, e.provider, e.model, e.input_tokens, e.cached_input_tokens, e.cache_write_tokens, e.output_tokens,
     e.own_cost_micros, e.usage_estimated, e.exact_cost_usd, e.charged_cost_micros, e.charged_tokens, e.charged_requests,
-    e.overrun_cost_micros, e.overrun_tokens, e.overrun_requests, e.late, e.final, e.windows, e.hold::text, e.reason, e.actor,
-    extract(epoch FROM e.at_time), extract(epoch FROM e.occur_time)
-)::text, 'UTF8')) FOR 16);
+    e.overrun_cost_micros, e.overrun_tokens, e.overrun_requests, e.late, e.final, e.windows, e.hold, e.reason, e.actor, e.at_time,
+    e.occur_time
+))) FOR 16);
 
 CREATE FUNCTION seal_hash(previous bytea, organization text, sequence bigint, last_id bigint, entries bytea) RETURNS bytea LANGUAGE sql STABLE
     RETURN sha256(previous || convert_to(organization, 'UTF8') || int8send(sequence) || int8send(last_id) || entries);
