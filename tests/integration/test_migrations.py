@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -98,6 +99,26 @@ async def test_the_ledger_and_its_keys_are_append_only_for_their_owner_too(
             await owner.execute(verb.format(table))
 
     assert await pool.fetchval("SELECT count(*) FROM ledger_entries") == 2
+
+
+async def test_a_login_that_is_no_more_than_a_member_of_the_role_is_enough_to_serve(
+    postgres_url: str, owner: asyncpg.Pool
+) -> None:
+    login = f"app_{secrets.token_hex(6)}"
+    await owner.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'x'; GRANT quota_application TO {login}")
+    parts = urlsplit(postgres_url)
+    url = parts._replace(netloc=f"{login}:x@{parts.hostname}:{parts.port}").geturl()
+    pool = await open_pool(PoolSettings(url=url, connections_min=1))
+    try:
+        await check_version(pool)
+        assert await migrations.ensure_partitions(pool) == 0
+        await PostgresLedger(pool).write(Life(a_hold()).commit(5).entries)
+        for statement in ("UPDATE ledger_entries SET reason = ''", "DELETE FROM audit_events"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await pool.execute(f"RESET ROLE; {statement}")
+    finally:
+        await close_pool(pool)
+        await owner.execute(f"DROP ROLE {login}")
 
 
 async def test_partitions_reach_from_the_previous_month_to_three_ahead(pool: asyncpg.Pool) -> None:

@@ -96,6 +96,6 @@ def append_only(facts: PostgresFacts) -> Finding:
         return warning(
             "postgres.append_only",
             "The service's role may rewrite the ledger and the audit trail.",
-            "Make a role quota_application, or migrate as one who may make roles; then run `quota migrate`.",
+            "Grant the role quota_application to the service's login (make it, and `quota migrate` again).",
         )
     return fine("postgres.append_only", "The service can add to the ledger and the audit trail, no more.")

@@ -19,7 +19,10 @@ SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'quota_application');
 -- Whoever migrates may also run the service.
 DO $$
 BEGIN
-    IF NOT pg_has_role(current_user, 'quota_application', 'MEMBER') THEN
+    -- From PostgreSQL 16 on, who makes a role may not take it on without more ado.
+    IF NOT pg_has_role(
+        current_user, 'quota_application', CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END
+    ) THEN
         EXECUTE format('GRANT quota_application TO %I', current_user);
     END IF;
 EXCEPTION WHEN insufficient_privilege THEN NULL;
@@ -54,5 +57,7 @@ $$;
 -- name: may_take
 -- Whether the one who connects may take the role on, and need not have it already.
 SELECT EXISTS (
-    SELECT FROM pg_roles WHERE rolname = 'quota_application' AND rolname <> current_user AND pg_has_role(current_user, oid, 'MEMBER')
+    SELECT FROM pg_roles WHERE rolname = 'quota_application' AND rolname <> current_user AND pg_has_role(
+        current_user, oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END
+    )
 );
