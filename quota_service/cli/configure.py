@@ -99,7 +99,7 @@ async def _make(session: Session, plan: Plan) -> None:
         async for _ in make(session.connection, plan.organization, plan.changes):
             done += 1
     except ApiError as error:
-        failure = from_api(error, session.globals.address)
+        failure = from_api(error, session.globals.target)
         change = plan.changes[done]
         place = f"{change.place}: " if change.place else ""
         raise CommandError(

@@ -63,6 +63,7 @@ COMMANDS = {
     "key": Entry("key", "key", "Make API keys, and change or end their secrets."),
     "freeze": Entry("freeze", "freeze", "Stop a team, user, project or key at once."),
     "unfreeze": Entry("freeze", "unfreeze", "Let a frozen one go on."),
+    "health": Entry("health", "health", "Ask whether the server takes calls."),
     "doctor": Entry("doctor", "doctor", "Check the stores and what waits between them."),
     "reconcile": Entry("reconcile", "reconcile", "Compare Valkey with the ledger, and set it right."),
     "deadletter": Entry("deadletter", "deadletter", "See and replay what the ledger refused."),

@@ -10,6 +10,7 @@ import click
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 DEFAULT_TIMEOUT_S = 10
+EVERYWHERE = ("0.0.0.0", "[::]")
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -31,6 +32,14 @@ class Globals:
     organization: str = ""
     json: bool = False
     timeout_s: int = DEFAULT_TIMEOUT_S
+
+    @property
+    def target(self) -> str:
+        """Where to call. What a server of this machine listens on everywhere by, and has in its environment,
+        is called by a name that its certificate may have.
+        """
+        host, _, port = self.address.rpartition(":")
+        return f"localhost:{port}" if host in EVERYWHERE else self.address
 
 
 def current() -> Globals:

@@ -9,24 +9,28 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
+    from rich.console import Console
+    from rich.table import Table
 
 WIDTH_WITHOUT_TERMINAL = 160
 
 
 def console() -> Console:
     """The terminal, or a wide page where there is none: a table in a pipe should not be folded."""
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH_WITHOUT_TERMINAL
     return Console(width=width, highlight=False, emoji=False, markup=False)
 
 
 def table(*columns: str, right: Iterable[str] = (), whole: Iterable[str] = ()) -> Table:
     """An empty table. Columns in `right` are numbers; those and the ones in `whole` are never broken."""
+    from rich import box
+    from rich.table import Table
+
     result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     numbers = set(right)
     unbroken = numbers | set(whole)

@@ -7,12 +7,11 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from quota.client import ApiError, Connection, Credentials, connect
 from quota.v1 import directory_pb2
-from quota_service.cli import options
+from quota_service.cli import credentials, options
 from quota_service.cli.failures import CommandError, ExitCode, from_api
 from quota_service.cli.output import short_id
 
@@ -91,36 +90,22 @@ async def open_session(given: options.Globals) -> AsyncIterator[Session]:
     try:
         credentials = _credentials(given)
         async with connect(
-            given.address, timeout_s=given.timeout_s, credentials=credentials, reason=given.reason
+            given.target, timeout_s=given.timeout_s, credentials=credentials, reason=given.reason
         ) as connection:
             yield Session(connection=connection, globals=given)
     except ApiError as error:
-        raise from_api(error, given.address) from None
+        raise from_api(error, given.target) from None
 
 
 def _credentials(given: options.Globals) -> Credentials:
     """As whom to call, and how. Raises CommandError where a file cannot be read."""
-    if bool(given.cert) != bool(given.key):
-        raise CommandError("--cert and --key belong together: give both")
+    tls = credentials.tls(given)
     token = os.environ.get(TOKEN_VARIABLE, "")
     if given.token_file:
-        token = _contents(given.token_file).decode(errors="replace").strip()
+        token = credentials.contents(given.token_file).decode(errors="replace").strip()
     if not token.isascii() or not token.isprintable():
         raise CommandError("the service token is not one line of printable ASCII")
-    return Credentials(
-        token=token,
-        tls=bool(given.tls or given.ca or given.cert),
-        ca=_contents(given.ca) if given.ca else None,
-        certificate=_contents(given.cert) if given.cert else None,
-        key=_contents(given.key) if given.key else None,
-    )
-
-
-def _contents(file: str) -> bytes:
-    try:
-        return Path(file).read_bytes()
-    except OSError as error:
-        raise CommandError(f"{file} cannot be read: {error.strerror}") from None
+    return Credentials(token=token, tls=True, **tls._asdict()) if tls else Credentials(token=token)
 
 
 def run(work: Callable[[Session], Coroutine[Any, Any, Result]]) -> Result:

@@ -1,17 +1,22 @@
-"""`quota doctor`, `quota reconcile` and `quota deadletter`, against real servers."""
+"""`quota health`, `quota doctor`, `quota reconcile` and `quota deadletter`, against real servers."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import grpc
 import msgspec
 import redis
+from grpc_health.v1 import health, health_pb2_grpc
 
 from quota_service.embedded.ports import free_port
 from tests.e2e.conftest import Server
-from tests.support.process import serving
+from tests.support.process import clean_environment, serving
 
 CHECKS = [
     "service.circuit_breaker",
@@ -49,6 +54,43 @@ def serving_on(valkey_url: str, postgres_url: str, *arguments: str) -> Iterator[
     with serving(*arguments, "--address", address, **urls) as process:
         process.wait_for("is ready on")
         yield Server(address=address)
+
+
+def test_a_server_that_serves_says_so_and_little_is_loaded_to_hear_it(server: Server) -> None:
+    assert server.quota_json("health") == {"status": "SERVING"}
+
+    heavy = ("quota.v1", "quota.client", "rich", "ruamel.yaml", "quota_service.domain")
+    code = (
+        "import sys; from quota_service.__main__ import main; code = main(['health']); "
+        f"print([name for name in {heavy!r} if name in sys.modules]); sys.exit(code)"
+    )
+    # An address to listen on everywhere is asked on this machine.
+    environment = clean_environment({"QUOTA_ADDRESS": f"0.0.0.0:{server.address.rpartition(':')[2]}"})
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("serving\n[]\n", "")
+
+
+def test_a_server_that_stops_is_not_healthy() -> None:
+    stopping = grpc.server(ThreadPoolExecutor(max_workers=1))
+    servicer = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, stopping)
+    servicer.enter_graceful_shutdown()
+    server = Server(address=f"127.0.0.1:{stopping.add_insecure_port('127.0.0.1:0')}")
+    stopping.start()
+    try:
+        done = server.quota("health")
+        assert (done.code, done.out) == (1, "not serving\n")
+        assert json.loads(server.quota("health", "--json").out) == {"status": "NOT_SERVING"}
+    finally:
+        stopping.stop(None).wait()
+
+
+def test_no_server_is_not_healthy() -> None:
+    address = f"127.0.0.1:{free_port()}"
+    done = Server(address=address).quota("health", "--json")
+    assert (done.code, f"no server answers at {address}" in done.err, done.out) == (5, True, "")
 
 
 def test_a_server_in_order_is_well(server: Server) -> None:
