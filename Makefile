@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 PYTEST_ARGS ?= -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-secure test check format proto proto-baseline lock bench-quick chaos clean
+.PHONY: help run run-secure test check format proto proto-baseline lock image bench-quick chaos clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,8 +31,11 @@ proto: $(STAMP) ## Generate the code that is made from protos/
 proto-baseline: $(STAMP) ## Accept today's protos as what later changes must not break
 	@$(BIN)/python -m scripts.generate --baseline
 
-lock: ## Resolve dependencies anew into requirements.lock (needs uv; LOCK_ARGS=--upgrade)
+lock: ## Resolve dependencies anew into the locks (needs uv; LOCK_ARGS=--upgrade)
 	@scripts/lock.sh $(LOCK_ARGS)
+
+image: ## Build the image quota-service:local (needs Docker or Podman)
+	@scripts/image.sh
 
 bench-quick: $(STAMP) ## Measure Authorize/s and Commit/s for a few seconds
 	@$(BIN)/python -m benchmarks.quick

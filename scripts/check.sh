@@ -34,6 +34,10 @@ step "proto lint" $bin/buf lint
 step "proto format" $bin/buf format --diff --exit-code --path protos/quota
 step "proto breaking changes" proto_breaking
 step "generated code up to date" $bin/python -m scripts.generate --check
+step "image" $bin/hadolint deploy/Dockerfile
+step "compose file" $bin/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose.yaml
+step "compose file, security" $bin/compose-lint check --config deploy/.compose-lint.yml --strict-config \
+    --fail-on low --skip-suppressed deploy/compose.yaml
 
 [ "$failed" -eq 0 ] || {
     echo "$failed of the checks failed"

@@ -88,9 +88,9 @@ async def paged(
 async def open_session(given: options.Globals) -> AsyncIterator[Session]:
     """A session with the server of these options; failed calls become the command's failures."""
     try:
-        credentials = _credentials(given)
+        called_as = _credentials(given)
         async with connect(
-            given.target, timeout_s=given.timeout_s, credentials=credentials, reason=given.reason
+            given.target, timeout_s=given.timeout_s, credentials=called_as, reason=given.reason
         ) as connection:
             yield Session(connection=connection, globals=given)
     except ApiError as error:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,15 +37,15 @@ def quota(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     )
 
 
-class ServeProcess:
-    """A running `quota serve` and everything it has printed."""
+class PrintingProcess:
+    """A running program and everything it has printed. The environment is all that it gets."""
 
-    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]) -> None:
         self.begun = time.monotonic()
         self._process = subprocess.Popen(
-            [QUOTA, "serve", *arguments],
-            cwd=ROOT,
-            env=clean_environment(environment),
+            command,
+            cwd=cwd,
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -105,6 +105,13 @@ class ServeProcess:
         with self._changed:
             self._said_all = True
             self._changed.notify_all()
+
+
+class ServeProcess(PrintingProcess):
+    """A running `quota serve`, with these variables besides those of the test run."""
+
+    def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str]) -> None:
+        super().__init__([QUOTA, "serve", *arguments], ROOT, clean_environment(environment))
 
 
 @contextmanager
