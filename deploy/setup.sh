@@ -52,8 +52,8 @@ make_certificate() {
 }
 
 mkdir -p secrets
-[ -f .env ] || printf 'POSTGRES_PASSWORD=%s\nVALKEY_PASSWORD=%s\nQUOTA_KEY_PEPPER=%s\n' \
-    "$(random)" "$(random)" "$(random)" >.env
+[ -f .env ] || printf 'POSTGRES_PASSWORD=%s\nSERVICE_PASSWORD=%s\nVALKEY_PASSWORD=%s\nQUOTA_KEY_PEPPER=%s\n' \
+    "$(random)" "$(random)" "$(random)" "$(random)" >.env
 [ -f secrets/server.pem ] || make_certificate "$@"
 if [ ! -f secrets/token ]; then
     token=qt_$(random)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 
-from quota.v1 import types_pb2
+from quota.v1 import operations_pb2, types_pb2
 from quota_service.config import Settings
 from quota_service.embedded import launcher
-from quota_service.embedded.binaries import valkey_server
+from quota_service.embedded.binaries import postgres_program, valkey_server
 from quota_service.embedded.ports import free_port
+from quota_service.embedded.postgres import EmbeddedPostgres
 from quota_service.embedded.process import unprivileged_identity
 from tests.support.callers import calling
 from tests.support.deployment import Deployment, image, set_up
@@ -76,16 +79,52 @@ def _as_somebody() -> list[str | Path]:
     return [sys.executable, "-I", "-S", Path(launcher.__file__), ending, str(os.getpid()), spec, "--"]
 
 
+class Postgres(NamedTuple):
+    """A server of its own, set up as the compose file's is; its owner's URL."""
+
+    url: str
+
+    def located(self, url: str) -> str:
+        """A URL of the compose file, with the server where it is here."""
+        here = urlsplit(self.url)
+        login = urlsplit(url).netloc.rpartition("@")[0]
+        return here._replace(netloc=f"{login}@{here.hostname}:{here.port}").geturl()
+
+
+def make_roles(deployment: Deployment, url: str) -> None:
+    """As PostgreSQL's image does when it is first started."""
+    volumes = deployment.service("postgres")["volumes"]
+    [script] = [volume.split(":")[0] for volume in volumes if "docker-entrypoint-initdb.d" in volume]
+    subprocess.run(
+        [postgres_program("psql"), "-v", "ON_ERROR_STOP=1", "-qf", deployment.folder / script, url],
+        env={**os.environ, "SERVICE_PASSWORD": deployment.variables["SERVICE_PASSWORD"]},
+        check=True,
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+async def postgres(deployment: Deployment, tmp_path: Path) -> AsyncIterator[Postgres]:
+    server = EmbeddedPostgres(tmp_path / "postgres", durable=False)
+    await server.start()
+    try:
+        await asyncio.to_thread(make_roles, deployment, server.url)
+        yield Postgres(server.url)
+    finally:
+        await server.stop()
+
+
 @pytest.fixture
 def environment(
-    deployment: Deployment, valkey_url: str, postgres_url: str, key_prefix: str, free_port: int
+    deployment: Deployment, valkey_url: str, postgres: Postgres, key_prefix: str, free_port: int
 ) -> dict[str, str]:
     """What the compose file gives a replica, with this test's stores and a free port."""
+    environment = deployment.service("quota")["environment"]
     return {
-        **deployment.service("quota")["environment"],
+        **environment,
         "QUOTA_ADDRESS": f"0.0.0.0:{free_port}",
         "QUOTA_VALKEY_URL": valkey_url,
-        "QUOTA_POSTGRES_URL": postgres_url,
+        "QUOTA_POSTGRES_URL": postgres.located(environment["QUOTA_POSTGRES_URL"]),
         "QUOTA_KEY_PREFIX": f"{key_prefix}/",
         "QUOTA_PATIENCE_MS": PATIENCE_MS,
         "QUOTA_DRAIN_MS": "0",  # there is no balancer here that would have to notice
@@ -93,14 +132,15 @@ def environment(
 
 
 async def test_the_image_serves_is_healthy_and_ends_well(
-    deployment: Deployment, environment: dict[str, str], tmp_path: Path
+    deployment: Deployment, environment: dict[str, str], postgres: Postgres, tmp_path: Path
 ) -> None:
     built = image()
     container = Container(tmp_path / "root", environment)
     assert built.user.split(":")[0] not in ("0", "root")
 
     migrate = [*built.entrypoint, *deployment.service("migrate")["command"]]
-    assert container.run(migrate) == (0, "the database is up to date\n")
+    owner = Container(tmp_path / "owner", {"QUOTA_POSTGRES_URL": postgres.url})
+    assert owner.run(migrate) == (0, "the database is up to date\n")
 
     serving = container.start([*built.entrypoint, *built.command])
     try:
@@ -113,6 +153,9 @@ async def test_the_image_serves_is_healthy_and_ends_well(
             await client.found_acme(unbudgeted="UNBUDGETED_POLICY_ALLOW")
             answer = await client.quota.Authorize(authorize_request("first"))
             assert answer.decision == types_pb2.DECISION_ALLOW
+            found = (await client.operations.Diagnose(operations_pb2.DiagnoseRequest())).findings
+            levels = {each.check: each.level for each in found}
+            assert levels["postgres.append_only"] == operations_pb2.Finding.LEVEL_OK
 
         assert serving.stop(signal.SIGTERM) == 0
         assert "Traceback" not in serving.output
@@ -174,7 +217,8 @@ def test_the_wheel_has_every_file_of_the_package(tmp_path: Path) -> None:
     package = {
         str(file.relative_to(ROOT))
         for file in (ROOT / "quota_service").rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file()
+        and not any(part.startswith((".", "__pycache__")) for part in file.relative_to(ROOT).parts)
     }
     with zipfile.ZipFile(wheel) as opened:
         assert {name for name in opened.namelist() if ".dist-info/" not in name} == package
