@@ -44,8 +44,8 @@ class Settings:
 
     dev: bool = False
     address: str = "127.0.0.1:50051"
-    valkey_url: str = ""
-    postgres_url: str = ""
+    valkey_url: str = field(default="", repr=False)
+    postgres_url: str = field(default="", repr=False)
     data_dir: Path = Path(".quota")
     key_prefix: str = "quota/"
     log_level: str = "info"

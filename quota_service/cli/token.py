@@ -7,8 +7,8 @@ import secrets
 import click
 
 from quota_service.cli import options, output
+from quota_service.domain.caller import TOKEN_PREFIX
 
-PREFIX = "qt_"
 TOKEN_BYTES = 32
 
 
@@ -35,7 +35,7 @@ def new_token() -> tuple[str, str]:
     """A token, and what a file of callers has of it."""
     from quota_service.edge.access.callers import token_hash
 
-    made = PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
+    made = TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_BYTES)
     return made, token_hash(made)
 
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
 
 EVERY_ORGANIZATION = "*"
+
+TOKEN_PREFIX = "qt_"
+"""What every token made here begins with, so that it is recognized where none should be."""
+
+TOKEN_PATTERN = re.compile(TOKEN_PREFIX + "[0-9A-Za-z_-]{43}", re.ASCII)
 
 
 class Role(StrEnum):

@@ -7,9 +7,9 @@ from urllib.parse import unquote
 
 import grpc
 
-from quota_service.domain.api_key import SECRET_PATTERN
 from quota_service.domain.audit import Authorship
 from quota_service.edge.access import control as access
+from quota_service.edge.secrets import has_secret
 
 REASON = "x-reason"
 REASON_LENGTH_MAX = 500
@@ -29,6 +29,6 @@ def sent_reason(context: Context) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == REASON and isinstance(value, str):
             reason = unquote(value)
-            is_sane = reason.isprintable() and not SECRET_PATTERN.search(reason)
+            is_sane = reason.isprintable() and not has_secret(reason.encode())
             return reason[:REASON_LENGTH_MAX] if is_sane else ""
     return ""

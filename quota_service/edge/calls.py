@@ -7,7 +7,6 @@ a method once, when it is registered, and cost a coroutine each.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from grpc.aio import AbortError
 
 from quota.v1.directory_pb2 import ResolveApiKeyRequest
 from quota_service.application import authorship
-from quota_service.domain.api_key import SECRET_PATTERN
 from quota_service.domain.audit import Authorship
 from quota_service.domain.errors import (
     DeadlineTooShort,
@@ -34,10 +32,11 @@ from quota_service.domain.errors import (
 from quota_service.edge import authors
 from quota_service.edge.access.control import Access
 from quota_service.edge.errors import DeadlinePassed, InternalFault, answer_to, status_of
+from quota_service.edge.secrets import has_secret
 from quota_service.edge.traffic import OVERLOADED, Bounds, Door, Kind, Traffic, kind_of
 from quota_service.edge.validation import validate
 
-_SECRET = re.compile(SECRET_PATTERN.pattern.encode())
+_SECRET_SENT = "the request has a secret in it: send ids, and secrets of API keys to ResolveApiKey alone"
 
 REQUEST_ID = "x-request-id"
 REQUEST_ID_LENGTH_MAX = 128
@@ -131,7 +130,7 @@ def sent_request_id(context: Context) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == REQUEST_ID and isinstance(value, str):
             is_sane = value.isprintable() and len(value) <= REQUEST_ID_LENGTH_MAX
-            return value if is_sane and not SECRET_PATTERN.search(value) else ""
+            return value if is_sane and not has_secret(value.encode()) else ""
     return ""
 
 
@@ -309,11 +308,10 @@ def decoded(method: Method, raw: bytes) -> Message:
     server. Raises InvalidRequest.
     """
     kind = method.request
-    if _SECRET.search(raw) and kind is not ResolveApiKeyRequest:
-        # Before it is anywhere: in an error, the ledger, a log.
+    if has_secret(raw) and kind is not ResolveApiKeyRequest:
         raise InvalidRequest(
-            FieldProblem("", "the request has a secret of an API key: send the key's id, see ResolveApiKey")
-        )
+            FieldProblem("", _SECRET_SENT)
+        )  # before it is anywhere: an error, the ledger, a log
     try:
         request = kind.FromString(raw)
     except DecodeError:

@@ -41,6 +41,34 @@ class Stores:
             found[table] = await self._database.fetch(f"SELECT * FROM {table} t ORDER BY t::text")
         return found
 
+    async def everything(self) -> AsyncIterator[tuple[str, bytes]]:
+        """Every row of every table, and every key with what it holds, by where that is."""
+        for record in await self._database.fetch(
+            "SELECT oid::regclass::text AS name FROM pg_class"
+            " WHERE relkind IN ('r', 'm') AND relnamespace = 'public'::regnamespace"
+        ):
+            for row in await self._database.fetch(f"SELECT * FROM {record['name']}"):
+                yield record["name"], b" ".join(_bytes(value) for value in row.values())
+        for key in await self.keys():
+            yield "Valkey", key + b" " + repr(await self._held(key)).encode()
+
+    async def _held(self, key: bytes) -> object:
+        kind: bytes = await self.valkey.type(key)  # type: ignore[assignment]  # nothing is decoded here
+        match kind.decode():
+            case "string":
+                return await self.valkey.get(key)
+            case "hash":
+                return await self.valkey.hgetall(key)
+            case "set":
+                return await self.valkey.smembers(key)
+            case "zset":
+                return await self.valkey.zrange(key, 0, -1)
+            case "list":
+                return await self.valkey.lrange(key, 0, -1)
+            case "stream":
+                return await self.valkey.xrange(key)
+        raise AssertionError(f"{key!r} is a {kind.decode()}, which nobody has thought of")
+
     async def drained(self) -> None:
         """Waits until every event is in the ledger."""
         async with asyncio.timeout(15):
@@ -90,6 +118,10 @@ class Stores:
 
     async def _waiting(self) -> int:
         return sum([await self.valkey.xlen(key) for key in await self.keys("events")])
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -28,7 +28,7 @@ class PoolSettings:
     here, and a little later on the server.
     """
 
-    url: str
+    url: str = field(repr=False)
     connections_min: int = 2
     connections_max: int = 10
     connect_timeout_ms: int = 3_000
