@@ -3,9 +3,10 @@
 BIN := .venv/bin
 STAMP := .venv/.installed
 PYTEST_ARGS ?= -n 2
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-secure test check format proto proto-baseline lock image bench-quick chaos clean
+.PHONY: help run run-secure test check format proto proto-baseline lock image bench-quick chaos fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +43,9 @@ bench-quick: $(STAMP) ## Measure Authorize/s and Commit/s for a few seconds
 
 chaos: $(STAMP) ## Kill, cut off and empty everything under load for CHAOS_SECONDS (480), then count the money
 	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
+
+fuzz: $(STAMP) ## Make requests of requests for FUZZ_SECONDS (60), and look for faults and hangs
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 clean: ## Remove .venv and caches; data in .quota stays
 	@rm -rf .venv build dist *.egg-info clients/python/*.egg-info clients/python/build \

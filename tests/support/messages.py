@@ -11,14 +11,13 @@ from hypothesis import strategies as st
 
 DEPTH_MAX = 4
 
-_EDGES = (0, 1, -1, 2**31 - 1, 2**53, 2**53 + 1, 9 * 10**14 + 1, 2**63 - 1, -(2**63))
-_INTEGERS = st.one_of(st.sampled_from(_EDGES), st.integers(-9, 999))
+EDGES = (0, 1, -1, 2**31 - 1, 2**53, 2**53 + 1, 9 * 10**14 + 1, 2**63 - 1, -(2**63))
+_INTEGERS = st.one_of(st.sampled_from(EDGES), st.integers(-9, 999))
 _NAMES = ("", "acme", "acme-1", "organizations/acme", "organizations/acme/budgets/acme-1", "organizations//")
 _NASTY = ("\0", "a\nb", "../..", "{acme}", "%s%n", "'; DROP TABLE resources; --", "🜁" * 50, "é", "x" * 10_000)
 _ODD = ("name", "limits.cost_micros", "UTC", "Europe/Berlin", "9" * 400, "1e999", "-0", "nan", "-", "*")
-_TEXTS = st.one_of(
-    st.sampled_from(_NAMES + _NASTY + _ODD), st.text(st.characters(codec="utf-8"), max_size=20)
-)
+ODD_TEXTS = _NAMES + _NASTY + _ODD
+_TEXTS = st.one_of(st.sampled_from(ODD_TEXTS), st.text(st.characters(codec="utf-8"), max_size=20))
 
 
 @st.composite
