@@ -31,7 +31,6 @@ Header = Callable[[str], tuple[str, str | bytes]]
 RESOLVE = "quota.v1.DirectoryService/ResolveApiKey"
 AUTHORIZE, COMMIT = (ALL[f"quota.v1.QuotaService/{name}"] for name in ("Authorize", "Commit"))
 WATCH = ALL["quota.v1.BudgetService/WatchBudgetStatus"]
-KINDS = {**canary.OWN, "a provider's key": canary.provider_key}
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -129,7 +128,7 @@ async def world(
 
 async def in_every_field(world: World) -> dict[str, str]:
     """Sends one in each field of each method, and says where by what is to be looked for."""
-    labels, kinds = {}, itertools.cycle(KINDS.items())
+    labels, kinds = {}, itertools.cycle(canary.KINDS.items())
     for name, method in ALL.items():
         for path in canary.paths(method.input_type):
             kind, made = next(kinds)
@@ -144,7 +143,7 @@ async def in_every_field(world: World) -> dict[str, str]:
 async def in_every_header(world: World) -> dict[str, str]:
     """The same for headers."""
     labels = {}
-    for kind, made in KINDS.items():
+    for kind, made in canary.KINDS.items():
         for name, header in HEADERS.items():
             for method in (AUTHORIZE, COMMIT, WATCH):
                 label = f"{kind} as {name} of {method.name}"

@@ -31,17 +31,13 @@ def _token(label: str) -> str:
     return f"{claims.rpartition('.')[0]}.{_digest(label)}"
 
 
-OWN: Mapping[str, Callable[[str], str]] = {
+KINDS: Mapping[str, Callable[[str], str]] = {
     "the secret of an API key": lambda label: f"qk_{_digest(label)[:43]}",
     "a service token": lambda label: f"qt_{_digest(label)[:43]}",
     "a JSON Web Token": _token,
+    "a model provider's key": lambda label: f"sk-proj-{_digest(label)}",
 }
-"""Secrets that the service makes or takes, by label."""
-
-
-def provider_key(label: str) -> str:
-    """A key for a model provider, as somebody may paste it."""
-    return f"sk-proj-{_digest(label)}"
+"""Secrets of every kind that is known by its shape, each for a label."""
 
 
 def paths(message: Descriptor, depth: int = 1) -> Iterator[tuple[str, ...]]:
