@@ -14,7 +14,7 @@ from tests.support.calls import authorized, cost
 from tests.support.service import Client
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, CONTINUATION = 0, 1, 3, 4, 6, 9
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
 END_STREAM, END_HEADERS = 1, 4
 STREAMS = 4_000
 RETRIED = (grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
@@ -44,11 +44,11 @@ CALL = headers(
 OPENED = PREFACE + frame(SETTINGS, 0, 0)
 
 
-def reset_flood() -> bytes:
-    reset = struct.pack(">I", 8)
+def reset_flood(kind: int, number: int, streams: int) -> bytes:
+    """Streams that are opened and, by a frame with that number, ended at once."""
     return OPENED + b"".join(
-        frame(HEADERS, END_HEADERS, each, CALL) + frame(RST_STREAM, 0, each, reset)
-        for each in range(1, 2 * STREAMS, 2)
+        frame(HEADERS, END_HEADERS, each, CALL) + frame(kind, 0, each, struct.pack(">I", number))
+        for each in range(1, 2 * streams, 2)
     )
 
 
@@ -76,7 +76,8 @@ MALFORMED = {
     + frame(DATA, END_STREAM, 1, b"\x01\x00\x00\x00\x02ab"),
     "a flood of settings": OPENED + 5_000 * frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 65_535)),
     "a flood of pings": OPENED + 5_000 * frame(PING, 0, 0, b"12345678"),
-    "a flood of resets": reset_flood(),
+    "a flood of resets": reset_flood(RST_STREAM, 8, STREAMS),
+    "a flood of resets that the server has to send": reset_flood(WINDOW_UPDATE, 2**31 - 1, STREAMS // 4),
 }
 
 
