@@ -21,22 +21,27 @@ def sent(text: str) -> bytes:
     return authorize_request("k", subject=subject).SerializeToString()
 
 
-@pytest.mark.parametrize(
-    "secret",
-    [
-        "qk_" + "aZ9" * 14 + "b",
-        new_token()[0],
-        jwt.encode({"sub": "ada"}, "k" * 32),
-        f"sk-{HEX[:32]}",
-        f"sk-{'aZ9' * 16}",
-        f"sk-proj-{HEX}",
-        f"sk-ant-api03-{'aZ-_' * 24}",
-        f"sk-or-v1-{HEX}",
-    ],
-)
-def test_a_secret_is_recognized_alone_and_inside_of_a_text(secret: str) -> None:
+SECRETS = {
+    "of an API key": "qk_" + "aZ9" * 14 + "b",
+    "JSON Web Token": jwt.encode({"sub": "ada"}, "k" * 32),
+    "32 digits": f"sk-{HEX[:32]}",
+    "48 letters and digits": f"sk-{'aZ9' * 16}",
+    "with a word": f"sk-proj-{HEX}",
+    "with two": f"sk-or-v1-{HEX}",
+    "with other characters": f"sk-ant-api03-{'aZ-_' * 24}",
+}
+
+
+@pytest.mark.parametrize("kind", SECRETS)
+def test_a_secret_is_recognized_alone_and_inside_of_a_text(kind: str) -> None:
+    secret = SECRETS[kind]
     for text in (secret, f"Bearer {secret}", f"key={secret};", f"{secret}\n"):
         assert has_secret(sent(text)), text
+
+
+def test_a_service_token_is_recognized_as_it_is_made() -> None:
+    for _ in range(100):  # they are random
+        assert has_secret(sent(new_token()[0]))
 
 
 def test_a_provider_s_key_is_recognized_whatever_its_length() -> None:
