@@ -31,6 +31,7 @@ Header = Callable[[str], tuple[str, str | bytes]]
 RESOLVE = "quota.v1.DirectoryService/ResolveApiKey"
 AUTHORIZE, COMMIT = (ALL[f"quota.v1.QuotaService/{name}"] for name in ("Authorize", "Commit"))
 WATCH = ALL["quota.v1.BudgetService/WatchBudgetStatus"]
+CREATE = ALL["quota.v1.DirectoryService/CreateProject"]
 KEY = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -149,6 +150,12 @@ async def in_every_header(world: World) -> dict[str, str]:
                 label = f"{kind} as {name} of {method.name}"
                 labels[canary.needle(label)] = label
                 await world.sent(method, about(method, "acme"), metadata=(header(made(label)),))
+        label = f"{kind} as x-reason of a change"
+        labels[canary.needle(label)] = label
+        request = directory_pb2.CreateProjectRequest(
+            parent=ACME, project_id=f"p{len(labels)}", project=directory_pb2.Project()
+        )
+        assert await world.sent(CREATE, request, metadata=(("x-reason", made(label)),)) is grpc.StatusCode.OK
         for scheme in ("Bearer ", "bearer ", "Basic ", ""):
             label = f"{kind} behind “{scheme}”, and as method and host"
             labels[canary.needle(label)] = label
@@ -176,7 +183,7 @@ async def test_of_a_key_s_own_secrets_nothing_but_their_start_is_anywhere(world:
     for secret in secrets:
         await world.sent(ALL[RESOLVE], directory_pb2.ResolveApiKeyRequest(secret=secret))
     starts, rest = {secret[:11] for secret in secrets}, {secret[11:] for secret in secrets}
-    assert await world.places(starts | rest) == {start: {"resources"} for start in starts}
+    assert await world.places(starts | rest) == {start: {"resources", "audit_events"} for start in starts}
 
 
 async def test_what_nobody_can_know_for_a_secret_is_the_id_that_it_is_sent_as(

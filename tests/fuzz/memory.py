@@ -12,6 +12,7 @@ from quota_service.application.ledger_ports import LedgerSpend, Written
 from quota_service.application.ports import Page, R, Stored
 from quota_service.domain.amounts import Limits, Meter
 from quota_service.domain.api_key import ApiKey
+from quota_service.domain.audit import Authorship
 from quota_service.domain.budget import Budget, Seed
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.errors import AlreadyExists, OrganizationNotFound
@@ -100,18 +101,18 @@ class MemoryStore:
     """Implements `ConfigurationStore`."""
 
     @asynccontextmanager
-    async def change(self, organization: str) -> AsyncIterator[MemoryChange]:
+    async def change(self, organization: str, by: Authorship) -> AsyncIterator[MemoryChange]:
         _require(organization)
         yield MemoryChange()
 
     async def create_organization(
-        self, value: Organization, request_id: str
+        self, value: Organization, request_id: str, by: Authorship
     ) -> tuple[Stored[Organization], int]:
         if value.id == ORGANIZATION:
             raise AlreadyExists("It exists already.")
         return _stored(value), 1
 
-    async def delete_organization(self, organization: str) -> int:
+    async def delete_organization(self, organization: str, by: Authorship) -> int:
         _require(organization)
         return 3
 

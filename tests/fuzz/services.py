@@ -23,6 +23,7 @@ from quota_service.application.requests import AuthorizeRequest, CommitRequest, 
 from quota_service.application.resolving import KeyResolution
 from quota_service.domain.subject import Subject
 from quota_service.edge.alert import AlertServicer
+from quota_service.edge.audit import AuditServicer
 from quota_service.edge.budget import BudgetServicer
 from quota_service.edge.catalog import CatalogServicer
 from quota_service.edge.directory import DirectoryServicer
@@ -125,5 +126,6 @@ def services() -> Services:
         catalog=CatalogServicer(Catalogue(changes, shared)),
         reports=ReportServicer(organizations, asking),
         alerts=AlertServicer(organizations, asking, asking),
+        audit=AuditServicer(organizations, asking, asking),
         operations=OperationsServicer(organizations, asking, asking, asking),
     )
