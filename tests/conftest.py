@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 import shutil
 import tempfile
@@ -22,6 +23,27 @@ from tests.support.service import Client, running_service
 from tests.support.stores import Stores, opened
 
 _TEMPLATE = "template_migrated"
+
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 8 * 2**30
+"""Far more than a run needs, of which most is what PostgreSQL writes ahead."""
+
+
+def _prefer_memory() -> None:
+    """Puts temporary files into memory, of all processes of the run, where there is plenty: there a database
+    for a test is made in a tenth of the time.
+    """
+    if "TMPDIR" in os.environ or not MEMORY.is_dir():
+        return
+    there = os.statvfs(MEMORY)
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    roomy = min(there.f_bavail * there.f_frsize, available) >= MEMORY_BYTES_MIN
+    if roomy and not there.f_flag & os.ST_NOEXEC and os.access(MEMORY, os.W_OK):
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None  # so that it is looked up again
+
+
+_prefer_memory()
 
 # Real stores have no even pace: a slow example is no finding. A database of examples would leave files.
 hypothesis.settings.register_profile("quota", deadline=None, database=None, print_blob=True)
