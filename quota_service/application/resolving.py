@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from quota_service.application.caching import Cache, Room
-from quota_service.application.configurations import Configurations
 from quota_service.application.health import Health
 from quota_service.application.peppers import Peppers
 from quota_service.application.ports import ConfigurationStore, HoldStore
-from quota_service.domain import commands
+from quota_service.application.proving import ProvenConfigurations
 from quota_service.domain.api_key import SECRET_PATTERN, START_LENGTH, ApiKey, KeySecret
 from quota_service.domain.configuration import Configuration
-from quota_service.domain.errors import ApiKeyRevoked, ApiKeyUnknown, OrganizationNotFound, StoreUnavailable
+from quota_service.domain.errors import ApiKeyRevoked, ApiKeyUnknown, OrganizationNotFound
 from quota_service.domain.subject import Subject, complete
-from quota_service.domain.terms import Basis
 
 STARTS_BYTES_MAX = 16 * 1024 * 1024
 _START_BYTES = 256
@@ -35,13 +33,13 @@ class KeyResolution:
 
     def __init__(
         self,
-        configurations: Configurations,
+        proven: ProvenConfigurations,
         store: ConfigurationStore,
         holds: HoldStore,
         health: Health,
         peppers: Peppers,
     ) -> None:
-        self._configurations = configurations
+        self._proven = proven
         self._store = store
         self._holds = holds
         self._health = health
@@ -61,7 +59,7 @@ class KeyResolution:
             if only not in ("", organization):
                 continue
             try:
-                configuration = await self._current(organization)
+                configuration = await self._proven.get(organization)
             except OrganizationNotFound:
                 continue
             key = configuration.directory.api_keys.get(id_)
@@ -79,18 +77,6 @@ class KeyResolution:
             if keys:
                 self._keys.put(start, keys)
         return keys
-
-    async def _current(self, organization: str) -> Configuration:
-        """The configuration, proven to be the newest: whoever revokes a key is sure of it on all replicas."""
-        plans = await self._configurations.get(organization)
-        basis = Basis(organization=organization, version=plans.configuration.version)
-        try:
-            answer = await self._holds.inspect(commands.Inspect(basis=basis))
-        except StoreUnavailable:
-            return await self._configurations.fresh(organization)
-        if isinstance(answer, commands.Stale):
-            plans = await self._configurations.at_least(organization, answer.version)
-        return plans.configuration
 
     def _secret(self, key: ApiKey, text: str) -> KeySecret | None:
         return next((each for each in key.secrets if self._peppers.recognizes(text, each)), None)

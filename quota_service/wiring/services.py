@@ -28,6 +28,7 @@ from quota_service.application.opening import Openings
 from quota_service.application.operations.doctor import Doctor
 from quota_service.application.operations.reconciliation import Reconciliation
 from quota_service.application.peppers import Peppers
+from quota_service.application.proving import ProvenConfigurations
 from quota_service.application.recovery import Recovery
 from quota_service.application.resolving import KeyResolution
 from quota_service.application.statuses import Statuses
@@ -110,7 +111,8 @@ def _audit(given: Foundation, organizations: Organizations) -> AuditServicer:
 def _directory(
     given: Foundation, administration: changes.Changes, organizations: Organizations
 ) -> DirectoryServicer:
-    resolution = KeyResolution(given.configurations, given.store, given.holds, given.health, given.peppers)
+    proven = ProvenConfigurations(given.configurations, given.holds)
+    resolution = KeyResolution(proven, given.store, given.holds, given.health, given.peppers)
     return DirectoryServicer(
         organizations, directory(administration, given.peppers, given.holds.now_ms), resolution
     )

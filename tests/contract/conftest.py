@@ -34,6 +34,7 @@ from quota_service.application.exposure import Exposures
 from quota_service.application.health import Health
 from quota_service.application.opening import Openings
 from quota_service.application.peppers import Peppers
+from quota_service.application.proving import ProvenConfigurations
 from quota_service.application.resolving import KeyResolution
 from quota_service.application.statuses import Statuses
 from quota_service.application.watching import Watching
@@ -161,7 +162,7 @@ def _server(pool: asyncpg.Pool, runner: Runner, publisher: Publisher) -> Server:
         directory=DirectoryServicer(
             organizations,
             directory(changes, PEPPERS, holds.now_ms),
-            KeyResolution(configurations, store, holds, Health(), PEPPERS),
+            KeyResolution(ProvenConfigurations(configurations, holds), store, holds, Health(), PEPPERS),
         ),
         catalog=CatalogServicer(Catalogue(changes, shared)),
         reports=ReportServicer(organizations, ledger),

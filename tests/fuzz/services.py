@@ -19,6 +19,7 @@ from quota_service.application.administration.shared_catalogue import SharedCata
 from quota_service.application.configurations import Configurations
 from quota_service.application.health import Health
 from quota_service.application.peppers import Peppers
+from quota_service.application.proving import ProvenConfigurations
 from quota_service.application.requests import AuthorizeRequest, CommitRequest, RecordRequest
 from quota_service.application.resolving import KeyResolution
 from quota_service.domain.subject import Subject
@@ -121,7 +122,7 @@ def services() -> Services:
         directory=DirectoryServicer(
             organizations,
             directory(changes, peppers, lambda: NOW_MS),
-            KeyResolution(configurations, store, asking, health, peppers),
+            KeyResolution(ProvenConfigurations(configurations, asking), store, asking, health, peppers),
         ),
         catalog=CatalogServicer(Catalogue(changes, shared)),
         reports=ReportServicer(organizations, asking),
