@@ -57,11 +57,14 @@ class DetailStore(Protocol):
 
 
 class AlertFilter(NamedTuple):
-    """Which alerts; empty parts match everything. Times are of `create_ms`: `[from_ms, until_ms)`."""
+    """Which alerts; empty parts match everything. Times are of `create_ms`: `[from_ms, until_ms)`. `budgets`:
+    only alerts of these; `None`: of whichever.
+    """
 
     budget: str = ""
     from_ms: int | None = None
     until_ms: int | None = None
+    budgets: Sequence[str] | None = None
 
 
 class AlertLog(Protocol):
@@ -105,7 +108,9 @@ class DenialStore(Protocol):
 
 
 class DenialFilter(NamedTuple):
-    """Which counts; empty parts match everything. Times are of the minute: `[from_ms, until_ms)`."""
+    """Which counts; empty parts match everything. Times are of the minute: `[from_ms, until_ms)`. `teams`:
+    only counts of these; `None`: of whoever asked.
+    """
 
     team: str = ""
     user: str = ""
@@ -117,6 +122,7 @@ class DenialFilter(NamedTuple):
     source: str = ""
     from_ms: int | None = None
     until_ms: int | None = None
+    teams: Sequence[str] | None = None
 
 
 class DenialPosition(NamedTuple):

@@ -84,8 +84,11 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerFilter:
-    """Which entries; empty parts match everything. Times are of `create_ms`: `[from_ms, until_ms)`."""
+    """Which entries; empty parts match everything. Times are of `create_ms`: `[from_ms, until_ms)`. `teams`:
+    only entries of these; `None`: of whoever spent.
+    """
 
+    teams: Sequence[str] | None = None
     subject: Subject = field(default_factory=Subject)
     reservation: str = ""
     type: EntryType | None = None

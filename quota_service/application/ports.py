@@ -132,8 +132,15 @@ class ConfigurationStore(Protocol):
         """The organizations and ids of the API keys that have a secret with that start."""
         ...
 
-    async def list(self, organization: str, kind: type[R], page_size: int, after: str) -> Page[Stored[R]]:
-        """By id. Raises OrganizationNotFound."""
+    async def list(
+        self,
+        organization: str,
+        kind: type[R],
+        page_size: int,
+        after: str,
+        only: Sequence[str] | None = None,
+    ) -> Page[Stored[R]]:
+        """By id. `only`: of these ids. Raises OrganizationNotFound."""
         ...
 
     async def load(self, organization: str, known: Configuration | None) -> Configuration:
@@ -182,6 +189,10 @@ class HoldStore(Protocol):
 
     async def live(self, organization: str, after: str, count: int) -> Page[Hold]:
         """Live holds by expiry, then by id."""
+        ...
+
+    def place(self, hold: Hold) -> str:
+        """Where a list of live holds goes on behind this one."""
         ...
 
     def epoch_of(self, organization: str) -> int:

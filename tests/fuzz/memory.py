@@ -129,7 +129,14 @@ class MemoryStore:
     async def keys_with(self, start: str) -> tuple[tuple[str, str], ...]:
         return ((ORGANIZATION, ID),)
 
-    async def list(self, organization: str, kind: type[R], page_size: int, after: str) -> Page[Stored[R]]:
+    async def list(
+        self,
+        organization: str,
+        kind: type[R],
+        page_size: int,
+        after: str,
+        only: Sequence[str] | None = None,
+    ) -> Page[Stored[R]]:
         _require(organization)
         return Page(tuple(_stored(each) for each in await MemoryChange().all(kind)), "" if after else ID)
 

@@ -165,15 +165,17 @@ FROM ledger_entries e, generate_series(1, 5000) n WHERE e.id = (SELECT min(id) F
 """
 NO_FILTER = ["", "", "", "", "", "", "", "{}", "[]", None, None]
 HOT: list[tuple[str, str, list[Any], str]] = [
-    ("ledger", "list_entries", ["o1", *NO_FILTER, 4_000, 50], "Index Scan using ledger_entries_2"),
-    ("ledger", "list_entries_of_reservation", ["o1", "41", *NO_FILTER[1:], None, 50], "reservation"),
+    ("ledger", "list_entries", ["o1", *NO_FILTER, 4_000, 50, None], "Index Scan using ledger_entries_2"),
+    ("ledger", "list_entries", ["o1", *NO_FILTER, 4_000, 50, ["core"]], "Index Scan using ledger_entries_2"),
+    ("ledger", "list_entries_of_reservation", ["o1", "41", *NO_FILTER[1:], None, 50, None], "reservation"),
     ("ledger", "entries_of_reservation", ["o1", "41"], "reservation"),
     ("ledger", "find_entry", ["o1", "41/hold"], "_pkey"),
     ("ledger", "written_before", [["o1"], ["41/hold"]], "_pkey"),
     ("ledger", "change_open_holds", [["o1"], ["41"], [None], [None], [None], [False]], "open_holds_pkey"),
     ("configuration", "changed_resources", ["o1", 4_990], "resources_by_version"),
     ("configuration", "get_resource", ["o1", "user", "2541"], "resources_pkey"),
-    ("configuration", "list_resources", ["o1", "user", "2541", 10], "resources_pkey"),
+    ("configuration", "list_resources", ["o1", "user", "2541", 10, None], "resources_pkey"),
+    ("configuration", "list_resources", ["o1", "user", "2541", 10, ["2561"]], "resources_pkey"),
     ("configuration", "organization_of_key", ["41"], "resources_api_key"),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import pytest
@@ -218,11 +219,17 @@ INSERT INTO denials (
 SELECT 'o' || n % 20, to_timestamp(n * 60), '', '', '', '', '', '', 1, '', 1, ''
 FROM generate_series(1, 5000) n;
 """
-HOT = [
-    ("alerts", "list_alerts", ["o1", "", None, None, 4_000, 50], "alerts_pkey"),
-    ("alerts", "list_alerts", ["o1", "", None, None, None, 50], "alerts_pkey"),
+HOT: list[tuple[str, str, list[Any], str]] = [
+    ("alerts", "list_alerts", ["o1", "", None, None, 4_000, 50, None], "alerts_pkey"),
+    ("alerts", "list_alerts", ["o1", "", None, None, None, 50, None], "alerts_pkey"),
     ("alerts", "claim_without_details", [], "alerts_without_details"),
-    ("denials", "list_denials", ["o1", *[""] * 6, None, "", *[None] * 4, 50], "denials_newest_first"),
+    ("denials", "list_denials", ["o1", *[""] * 6, None, "", *[None] * 4, 50, None], "denials_newest_first"),
+    (
+        "denials",
+        "list_denials",
+        ["o1", *[""] * 6, None, "", *[None] * 4, 50, ["core"]],
+        "denials_newest_first",
+    ),
 ]
 
 

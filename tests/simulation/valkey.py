@@ -196,6 +196,9 @@ class Holds:
     async def live(self, organization: str, after: str, count: int) -> Page[Hold]:
         raise AssertionError("nobody lists holds in a simulation")
 
+    def place(self, hold: Hold) -> str:
+        raise AssertionError("nobody lists holds in a simulation")
+
     async def reallocate(self, command: limit_changes.Reallocate) -> limit_changes.ReallocateAnswer:
         return await self._decide(
             command.basis.organization, command, lambda keys, now: keys.reallocate(command, now)

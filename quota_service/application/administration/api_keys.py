@@ -94,5 +94,5 @@ class ApiKeys(Resources[ApiKey]):
     async def _found(self, change: Change, organization: str, id_: str) -> Stored[ApiKey]:
         stored = await change.get(ApiKey, id_)
         if stored is None:
-            raise self._not_found(organization, id_)
+            raise self.not_found(organization, id_)
         return stored

@@ -68,12 +68,14 @@ class Resources(ABC, Generic[N]):
         """Raises NotFound."""
         stored = await self._changes.store.get(organization, self.kind, id_)
         if stored is None:
-            raise self._not_found(organization, id_)
+            raise self.not_found(organization, id_)
         return stored
 
-    async def list(self, organization: str, page_size: int, after: str) -> Page[Stored[N]]:
-        """By id. Raises OrganizationNotFound."""
-        return await self._changes.store.list(organization, self.kind, page_size, after)
+    async def list(
+        self, organization: str, page_size: int, after: str, only: Sequence[str] | None = None
+    ) -> Page[Stored[N]]:
+        """By id. `only`: of these ids. Raises OrganizationNotFound."""
+        return await self._changes.store.list(organization, self.kind, page_size, after, only)
 
     async def update(
         self,
@@ -94,7 +96,7 @@ class Resources(ABC, Generic[N]):
             stored = await change.get(self.kind, id_)
             if stored is None:
                 if otherwise is None or etag:
-                    raise self._not_found(organization, id_)
+                    raise self.not_found(organization, id_)
                 require_id(id_, f"{self.field}.name")
                 return await change.put(await self.admit(change, otherwise()))
             require_etag(etag, stored.etag, self._name(id_))
@@ -106,7 +108,7 @@ class Resources(ABC, Generic[N]):
         async with self._changes.change(organization) as change:
             stored = await change.get(self.kind, id_)
             if stored is None:
-                raise self._not_found(organization, id_)
+                raise self.not_found(organization, id_)
             require_etag(etag, stored.etag, self._name(id_))
             require_unused(self._name(id_), await self.referrers(change, id_))
             await change.delete(self.kind, id_)
@@ -122,8 +124,10 @@ class Resources(ABC, Generic[N]):
     def _name(self, id_: str) -> str:
         return f"{self.singular} “{id_}”"
 
-    def _not_found(self, organization: str, id_: str) -> NotFound:
-        return self.missing(f"There is no {self.singular} “{id_}” in organization “{organization}”.")
+    @classmethod
+    def not_found(cls, organization: str, id_: str) -> NotFound:
+        """What is told of one that does not exist."""
+        return cls.missing(f"There is no {cls.singular} “{id_}” in organization “{organization}”.")
 
 
 def refuse_repeats(ids: Sequence[str], field: str) -> None:

@@ -52,7 +52,13 @@ class PostgresAlerts:
         times = (None if ms is None else to_time(ms) for ms in (filter_.from_ms, filter_.until_ms))
         with translated():
             rows = await self._pool.fetch(
-                _SQL["list_alerts"], organization, filter_.budget, *times, before, page_size + 1
+                _SQL["list_alerts"],
+                organization,
+                filter_.budget,
+                *times,
+                before,
+                page_size + 1,
+                filter_.budgets,
             )
         following = rows[page_size - 1]["id"] if len(rows) > page_size else None
         return [_stored_of(row) for row in rows[:page_size]], following

@@ -104,9 +104,16 @@ class PostgresConfigurationStore:
             row = await connection.fetchrow(_SQL["get_resource"], organization, documents.KINDS[kind], id_)
         return stored_resource(kind, row) if row else None
 
-    async def list(self, organization: str, kind: type[R], page_size: int, after: str) -> Page[Stored[R]]:
+    async def list(
+        self,
+        organization: str,
+        kind: type[R],
+        page_size: int,
+        after: str,
+        only: Sequence[str] | None = None,
+    ) -> Page[Stored[R]]:
         async with self._connection() as connection:
-            arguments = (organization, documents.KINDS[kind], after, page_size + 1)
+            arguments = (organization, documents.KINDS[kind], after, page_size + 1, only)
             rows = await connection.fetch(_SQL["list_resources"], *arguments)
             if not rows:
                 _found(organization, await connection.fetchrow(_SQL["get_organization"], organization))

@@ -32,12 +32,12 @@ class PostgresDenials:
     async def list(
         self, organization: str, filter_: DenialFilter, page_size: int, before: DenialPosition | None
     ) -> tuple[Sequence[DenialCount], DenialPosition | None]:
-        *matches, from_ms, until_ms = filter_
+        *matches, from_ms, until_ms, teams = filter_
         times = (None if ms is None else to_time(ms) for ms in (from_ms, until_ms))
         begins = (to_time(before.minute_ms), before.id) if before else (None, None)
         with translated():
             rows = await self._pool.fetch(
-                _SQL["list_denials"], organization, *matches, *times, *begins, page_size + 1
+                _SQL["list_denials"], organization, *matches, *times, *begins, page_size + 1, teams
             )
         page = rows[:page_size]
         following = _position_of(page[-1]) if len(rows) > page_size else None

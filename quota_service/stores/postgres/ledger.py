@@ -77,7 +77,7 @@ class PostgresLedger:
         self, organization: str, filter_: LedgerFilter, page_size: int, before: int | None
     ) -> tuple[Sequence[LedgerRow], int | None]:
         name = "list_entries_of_reservation" if filter_.reservation else "list_entries"
-        arguments = (organization, *_filter_arguments(filter_), before, page_size + 1)
+        arguments = (organization, *_filter_arguments(filter_), before, page_size + 1, filter_.teams)
         with translated():
             rows = await self._pool.fetch(_SQL[name], *arguments)
         following = rows[page_size - 1]["id"] if len(rows) > page_size else None

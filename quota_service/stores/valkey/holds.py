@@ -200,6 +200,9 @@ class ValkeyHoldStore:
         next_ = f"{found[-1][0]} {found[-1][1]}" if len(found) == count else ""
         return Page(tuple([hold for hold in holds if hold.state is State.HELD]), next_)
 
+    def place(self, hold: Hold) -> str:
+        return f"{hold.expire_ms} {self._keys.hold(hold.organization, hold.reservation)}"
+
     async def indexed(self, organization: str, after: str, count: int) -> list[tuple[int, str]]:
         """The next live holds behind a place (`<expiry> <key>`): expiry and key. Those of one expiry may fill
         several reads.

@@ -39,13 +39,14 @@ SELECT ceil(extract(epoch FROM coalesce((SELECT create_time FROM kept), last.at)
 FROM last;
 
 -- name: list_alerts
--- Newest first. Filters that are empty match everything.
+-- Newest first. Filters that are empty match everything; so do budgets ($7) that are NULL.
 SELECT * FROM alerts
 WHERE organization = $1
     AND ($2 = '' OR budget = $2)
     AND ($3::timestamptz IS NULL OR create_time >= $3)
     AND ($4::timestamptz IS NULL OR create_time < $4)
     AND ($5::bigint IS NULL OR id < $5)
+    AND ($7::text[] IS NULL OR budget = ANY ($7))
 ORDER BY id DESC LIMIT $6;
 
 -- name: claim_without_details

@@ -22,9 +22,10 @@ WHERE organization = $1 AND kind = $2 AND id = $3 AND document IS NOT NULL;
 SELECT document FROM resources WHERE organization = $1 AND kind = $2 AND document IS NOT NULL ORDER BY id;
 
 -- name: list_resources
--- One page, by id.
+-- One page, by id; of these ids only ($5), unless it is NULL.
 SELECT id, document, version, create_time, update_time FROM resources
-WHERE organization = $1 AND kind = $2 AND id > $3 AND document IS NOT NULL ORDER BY id LIMIT $4;
+WHERE organization = $1 AND kind = $2 AND id > $3 AND ($5::text[] IS NULL OR id = ANY ($5)) AND document IS NOT NULL
+ORDER BY id LIMIT $4;
 
 -- name: put_resource
 -- Creates or replaces; one that was deleted is made anew. Returns also what it replaced.

@@ -13,7 +13,7 @@ ON CONFLICT (organization, minute, team, "user", api_key, project, provider, mod
     count = d.count + excluded.count, last_message = excluded.last_message;
 
 -- name: list_denials
--- The newest minute first. Filters that are empty match everything.
+-- The newest minute first. Filters that are empty match everything; so do teams ($15) that are NULL.
 SELECT * FROM denials
 WHERE organization = $1
     AND ($2 = '' OR team = $2)
@@ -27,6 +27,7 @@ WHERE organization = $1
     AND ($10::timestamptz IS NULL OR minute >= $10)
     AND ($11::timestamptz IS NULL OR minute < $11)
     AND ($12::timestamptz IS NULL OR (minute, id) < ($12, $13::bigint))
+    AND ($15::text[] IS NULL OR team = ANY ($15))
 ORDER BY minute DESC, id DESC LIMIT $14;
 
 -- name: drop_old_denials

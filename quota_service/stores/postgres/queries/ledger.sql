@@ -103,7 +103,7 @@ JOIN ledger_entries e ON e.organization = k.organization AND e.id = k.entry_id A
 WHERE k.organization = $1 AND k.key = $2;
 
 -- name: list_entries
--- Newest first. Filters that are empty match everything ($2 is the other list's).
+-- Newest first. Filters that are empty match everything ($2 is the other list's); so do teams ($15) that are NULL.
 SELECT * FROM ledger_entries
 WHERE organization = $1 AND $2 = ''
     AND ($3 = '' OR type = $3)
@@ -117,6 +117,7 @@ WHERE organization = $1 AND $2 = ''
     AND ($11::timestamptz IS NULL OR create_time >= $11)
     AND ($12::timestamptz IS NULL OR create_time < $12)
     AND ($13::bigint IS NULL OR id < $13)
+    AND ($15::text[] IS NULL OR team = ANY ($15))
 ORDER BY id DESC LIMIT $14;
 
 -- name: list_entries_of_reservation
@@ -134,4 +135,5 @@ WHERE organization = $1 AND reservation = $2 AND reservation <> ''
     AND ($11::timestamptz IS NULL OR create_time >= $11)
     AND ($12::timestamptz IS NULL OR create_time < $12)
     AND ($13::bigint IS NULL OR id < $13)
+    AND ($15::text[] IS NULL OR team = ANY ($15))
 ORDER BY id DESC LIMIT $14;
