@@ -17,6 +17,7 @@ from quota_service.domain.errors import (
     StoreUnavailable,
 )
 from quota_service.domain.reservation import Hold, State
+from quota_service.domain.sight import EVERYTHING, Sight
 from quota_service.domain.subject import Subject
 
 LIVE_PER_READ = 200
@@ -32,45 +33,45 @@ class Memory:
         self._ledger = ledger
         self._health = health
 
-    async def look(self, organization: str, reservation: str) -> Hold | None:
-        """The reservation, wherever it is remembered; `None` where no store knows it. Raises
-        ReservationUnknown.
+    async def look(self, organization: str, reservation: str, sight: Sight = EVERYTHING) -> Hold | None:
+        """The reservation, wherever it is remembered; `None` where no store knows it. What is out of sight no
+        store knows: even while one is away it is answered as what does not exist. Raises ReservationUnknown.
         """
         try:
-            hold = await self._holds.get(organization, reservation)
+            hold = _seen(await self._holds.get(organization, reservation), sight)
         except OrganizationNotFound:
             return None
         except StoreUnavailable:
-            return await self._as_written(organization, reservation)
-        return hold or await self.recall(organization, reservation)
+            return await self._as_written(organization, reservation, sight)
+        return hold or await self.recall(organization, reservation, sight)
 
-    async def _as_written(self, organization: str, reservation: str) -> Hold:
+    async def _as_written(self, organization: str, reservation: str, sight: Sight) -> Hold:
         """The reservation as the ledger has it, while the deciding store is away. Raises
         ReservationUnknown.
         """
         self._health.require_ledger()
-        hold = await self._ledger.hold(organization, reservation)
+        hold = _seen(await self._ledger.hold(organization, reservation), sight)
         if hold is None:
             raise ReservationUnknown("The ledger does not know the reservation, and Valkey does not answer.")
         if hold.due(self._holds.now_ms()):
             return replace(hold, state=State.EXPIRED, end_ms=hold.expire_ms)
         return hold
 
-    async def get(self, organization: str, reservation: str) -> Hold:
+    async def get(self, organization: str, reservation: str, sight: Sight = EVERYTHING) -> Hold:
         """As `look`. Raises ReservationNotFound."""
-        hold = await self.look(organization, reservation)
+        hold = await self.look(organization, reservation, sight)
         if hold is None:
             raise ReservationNotFound("No store knows the reservation.")
         return hold
 
-    async def recall(self, organization: str, reservation: str) -> Hold | None:
+    async def recall(self, organization: str, reservation: str, sight: Sight = EVERYTHING) -> Hold | None:
         """The reservation as the ledger remembers it, ended: it holds nothing any more.
 
         Raises ReservationUnknown where the ledger does not answer.
         """
         try:
             self._health.require_ledger()
-            hold = await self._ledger.hold(organization, reservation)
+            hold = _seen(await self._ledger.hold(organization, reservation), sight)
         except StoreUnavailable as error:
             raise ReservationUnknown(
                 "Valkey does not know the reservation, and the ledger does not answer."
@@ -92,8 +93,12 @@ class Memory:
         """How safe the entry of a key is by now."""
         return Durability.LEDGER if await self.find(organization, key) is not None else Durability.BUFFERED
 
-    async def live(self, organization: str, subject: Subject, page_size: int, after: str) -> Page[Hold]:
+    async def live(
+        self, organization: str, subject: Subject, page_size: int, after: str, sight: Sight = EVERYTHING
+    ) -> Page[Hold]:
         """Live holds of a subject, those that expire first coming first."""
+        if sight is not EVERYTHING:
+            return await self._live_in_sight(organization, subject, page_size, after, sight)
         found: list[Hold] = []
         for _ in range(LIVE_READS_MAX):
             page = await self._holds.live(organization, after, min(page_size - len(found), LIVE_PER_READ))
@@ -104,6 +109,27 @@ class Memory:
             if not after or len(found) >= page_size:
                 break
         return Page(tuple(found), after)
+
+    async def _live_in_sight(
+        self, organization: str, subject: Subject, page_size: int, after: str, sight: Sight
+    ) -> Page[Hold]:
+        """Nothing tells of holds that are out of sight: no page is shorter for them or said to have another
+        behind it, and none begins at one. So it reads on for as long as it takes.
+        """
+        found: list[Hold] = []
+        while True:
+            page = await self._holds.live(organization, after, LIVE_PER_READ)
+            seen = [hold for hold in page.items if sight.sees_subject(hold.subject)]
+            found += [hold for hold in seen if _is_of(hold.subject, subject)]
+            after = page.next
+            if not after or len(found) > page_size:
+                break
+        shown = tuple(found[:page_size])
+        return Page(shown, self._holds.place(shown[-1]) if len(found) > page_size else "")
+
+
+def _seen(hold: Hold | None, sight: Sight) -> Hold | None:
+    return hold if hold is not None and sight.sees_subject(hold.subject) else None
 
 
 def _is_of(holder: Subject, wanted: Subject) -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from quota_service.application.configurations import Configurations
 from quota_service.application.opening import Openings
-from quota_service.application.plans import Plan, Plans
+from quota_service.application.plans import Plans
 from quota_service.application.ports import HoldStore
 from quota_service.application.terms import ladder_model, term_of
 from quota_service.domain.budget import Budget
@@ -22,7 +22,8 @@ from quota_service.domain.errors import (
 )
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.schedule import pause_of, window_of
-from quota_service.domain.subject import Subject, SubjectFault
+from quota_service.domain.sight import EVERYTHING, Sight
+from quota_service.domain.subject import Subject, SubjectFault, SubjectProblem
 from quota_service.domain.terms import Basis, Counters, Term
 
 ATTEMPTS = 5
@@ -80,17 +81,22 @@ class Statuses:
                 return read
         raise StoreUnavailable("The configuration changes faster than it can be read.")
 
-    async def list(self, subject: Subject, provider: str, model: str) -> Sequence[Status]:
-        """Every budget that a subject's requests fall under; of all models where none is named."""
+    async def list(
+        self, subject: Subject, provider: str, model: str, sight: Sight = EVERYTHING
+    ) -> Sequence[Status]:
+        """Every budget in sight that a subject's requests fall under; of all models where none is named."""
+        subject, problems = sight.completed(subject)
+        _refuse_problems(problems)
         organization = await self._configurations.organization_of(subject)
         plans_ = await self._configurations.get(organization)
         for _ in range(ATTEMPTS):
             plan = plans_.plan(subject, provider, model)
             moment = plan.at(self._holds.now_ms())
-            found = list(zip(moment.budgets, moment.terms.budgets, strict=True))
+            matching = zip(moment.budgets, moment.terms.budgets, strict=True)
+            found = [each for each in matching if sight.sees(f"budgets/{each[0].id}")]
             read, plans_ = await self.read(plans_, moment.basis, found)
             if read is not None:
-                _refuse_problems(plan)
+                _refuse_problems(plan.problems)
                 return read
         raise StoreUnavailable("The configuration changes faster than it can be read.")
 
@@ -135,9 +141,9 @@ def _of_budget(
     return [(budget, term_of(budget, WindowRef(budget.id, each_value, *window), None, now_ms))], basis
 
 
-def _refuse_problems(plan: Plan) -> None:
+def _refuse_problems(problems: Sequence[SubjectProblem]) -> None:
     """Whoever is stopped may still be asked about."""
     stopped = (SubjectFault.DISABLED, SubjectFault.REVOKED)
-    problems = [problem for problem in plan.problems if problem.fault not in stopped]
-    if problems:
-        raise ReferenceUnknown(*(FieldProblem("subject", problem.message) for problem in problems))
+    wrong = [problem for problem in problems if problem.fault not in stopped]
+    if wrong:
+        raise ReferenceUnknown(*(FieldProblem("subject", problem.message) for problem in wrong))

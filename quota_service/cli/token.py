@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import click
 
@@ -16,8 +17,10 @@ TOKEN_BYTES = 32
 @click.option("--caller", default="NAME", metavar="ID", help="Who will call with it.")
 @click.option("--role", default="gateway", show_default=True, metavar="ROLE", help="What they may do.")
 @click.option("--of", "organization", default="ORGANIZATION", metavar="ID", help="Whose data; '*': all.")
+@click.option("--team", "teams", multiple=True, metavar="ID", help="Only what is this team's; repeatable.")
+@click.option("--user", default="", metavar="ID", help="Only what is of the teams that this user leads.")
 @options.globally(calls_server=False)
-def token(caller: str, role: str, organization: str) -> None:
+def token(caller: str, role: str, organization: str, teams: tuple[str, ...], user: str) -> None:
     """Make a service token: 256 random bits. It is printed, alone on stdout, and stored nowhere.
 
     The line for the server's file of callers (QUOTA_CALLERS) is printed beside it.
@@ -27,7 +30,7 @@ def token(caller: str, role: str, organization: str) -> None:
         output.print_json({"token": made, "tokenSha256": hashed})
         return
     output.note("Add this to the file of callers:")
-    output.note(entry(caller, role, organization, hashed))
+    output.note(entry(caller, role, organization, hashed, teams, user))
     click.echo(made)
 
 
@@ -39,6 +42,13 @@ def new_token() -> tuple[str, str]:
     return made, token_hash(made)
 
 
-def entry(caller: str, role: str, organization: str, hashed: str) -> str:
+def entry(
+    caller: str, role: str, organization: str, hashed: str, teams: Sequence[str] = (), user: str = ""
+) -> str:
     """A caller as the file has it."""
-    return f'  {caller}: {{role: {role}, organization: "{organization}", token_sha256: {hashed}}}'
+    said = f'role: {role}, organization: "{organization}"'
+    if teams:
+        said += ", teams: [" + ", ".join(f'"{team}"' for team in teams) + "]"
+    if user:
+        said += f', user: "{user}"'
+    return f"  {caller}: {{{said}, token_sha256: {hashed}}}"

@@ -19,17 +19,28 @@ class Role(StrEnum):
 
     GATEWAY = "gateway"
     VIEWER = "viewer"
+    TEAM_LEAD = "team_lead"
     FINANCE = "finance"
     ADMIN = "admin"
 
 
 class Caller(NamedTuple):
-    """`organization`: the only one that the caller knows of; `*`: every one, and what has none."""
+    """`organization`: the only one that the caller knows of; `*`: every one, and what has none.
+
+    `teams`, or `user` for the teams that this user leads: all that the caller sees there; without both
+    everything.
+    """
 
     name: str
     role: Role
     organization: str
+    teams: tuple[str, ...] = ()
+    user: str = ""
 
     @property
     def is_bound(self) -> bool:
         return self.organization != EVERY_ORGANIZATION
+
+    @property
+    def is_of_teams(self) -> bool:
+        return bool(self.teams or self.user)

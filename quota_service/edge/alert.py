@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from quota.v1 import alert_pb2 as pb
 from quota.v1.alert_pb2_grpc import AlertServiceServicer
+from quota_service.application import showing
 from quota_service.application.administration.organizations import Organizations
 from quota_service.application.alert_ports import AlertLog, DenialLog, DenialPosition
 from quota_service.domain.errors import PageTokenInvalid
 from quota_service.edge import names, paging
+from quota_service.edge.access import control as access
 from quota_service.edge.calls import Context
 from quota_service.edge.convert.alert import alert, alert_filter_of, denial_count, denial_filter_of
 
@@ -24,10 +26,11 @@ class AlertServicer(AlertServiceServicer):
         organization = names.parse_organization(request.parent, "parent")
         filter_, position = alert_filter_of(request, organization), _numbers(paging.position(request), 1)
         await self._organizations.get(organization)
-        before = position[0] if position else None
+        before, sight = position[0] if position else None, access.sight()
+        filter_ = filter_._replace(budgets=sight.ids(names.BUDGETS))
         found, following = await self._alerts.list(organization, filter_, paging.page_size(request), before)
         return pb.ListAlertsResponse(
-            alerts=[alert(organization, each) for each in found],
+            alerts=[alert(organization, showing.alert(each, sight)) for each in found],
             next_page_token=paging.token(request, "" if following is None else str(following)),
         )
 
@@ -35,10 +38,13 @@ class AlertServicer(AlertServiceServicer):
         organization = names.parse_organization(request.parent, "parent")
         filter_, position = denial_filter_of(request, organization), _numbers(paging.position(request), 2)
         await self._organizations.get(organization)
-        before = DenialPosition(*position) if position else None
+        before, sight = DenialPosition(*position) if position else None, access.sight()
+        if not sight.sees(filter_.source):
+            return pb.ListDenialsResponse()
+        filter_ = filter_._replace(teams=sight.ids(names.TEAMS))
         found, following = await self._denials.list(organization, filter_, paging.page_size(request), before)
         return pb.ListDenialsResponse(
-            denials=[denial_count(organization, each) for each in found],
+            denials=[denial_count(organization, showing.denial(each, sight)) for each in found],
             next_page_token=paging.token(
                 request, f"{following.minute_ms}:{following.id}" if following else ""
             ),

@@ -11,6 +11,7 @@ from quota.v1 import budget_pb2 as pb
 from quota.v1 import money_pb2
 from quota.v1.exposure_pb2 import Exposure, GetExposureRequest
 from quota_service.application.administration.budgets import Budgets
+from quota_service.application.administration.counters import require_in_sight
 from quota_service.application.administration.model_policies import ModelPolicies
 from quota_service.application.administration.money import Money
 from quota_service.application.administration.rate_limits import RateLimits
@@ -82,7 +83,7 @@ class BudgetServicer(LimitMethods):
     ) -> pb.ListBudgetStatusesResponse:
         organization = names.parse_organization(request.parent, "parent")
         subject = subject_of(request.subject, organization)
-        statuses = await self._statuses.list(subject, request.provider, request.model)
+        statuses = await self._statuses.list(subject, request.provider, request.model, access.sight())
         return pb.ListBudgetStatusesResponse(statuses=all_statuses(organization, statuses))
 
     async def GetBudgetStatus(
@@ -112,6 +113,6 @@ class BudgetServicer(LimitMethods):
     async def ReallocateBudget(
         self, request: money_pb2.ReallocateBudgetRequest, context: Context
     ) -> money_pb2.ReallocateBudgetResponse:
-        return reallocate_response(
-            await self._money.reallocate(reallocate_request_of(request, access.name()))
-        )
+        asked = reallocate_request_of(request, access.name())
+        require_in_sight(access.sight(), (asked.source, asked.destination))
+        return reallocate_response(await self._money.reallocate(asked))

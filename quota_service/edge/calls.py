@@ -30,7 +30,7 @@ from quota_service.domain.errors import (
     QuotaError,
 )
 from quota_service.edge import authors
-from quota_service.edge.access.control import Access
+from quota_service.edge.access.control import Access, Within
 from quota_service.edge.errors import DeadlinePassed, InternalFault, answer_to, status_of
 from quota_service.edge.secrets import has_secret
 from quota_service.edge.traffic import OVERLOADED, Bounds, Door, Kind, Traffic, kind_of
@@ -98,8 +98,8 @@ class Call:
         self.method = method
         self.context = context
         self.request: Message | None = None  # once it has been read, and is valid
-        self.admit: Callable[[], object] | None = None  # raises where the caller may not call any more
-        self.within: Callable[[Message], None] | None = None  # looks whether the request is its caller's
+        self.admit: Callable[[], Within] | None = None  # raises where the caller may not call any more
+        self.within: Within | None = None  # looks whether the request is its caller's
         self._request_id = ""
 
     @property
@@ -296,11 +296,17 @@ async def received(call: Call) -> Message:
     if not isinstance(raw, bytes):
         raise InvalidRequest(FieldProblem("", "the call has no request"))
     request = decoded(call.method, raw)
-    if call.within is not None:
-        call.within(request)
+    if call.within is not None and (looking := call.within(request)) is not None:
+        await looking
     call.request = request
     authorship.begin(call.authorship)
     return request
+
+
+async def require_still(call: Call, request: Message) -> None:
+    """Raises what a call is refused with whose caller may not make it, or not with this request, any more."""
+    if call.admit is not None and (looking := call.admit()(request)) is not None:
+        await looking
 
 
 def decoded(method: Method, raw: bytes) -> Message:

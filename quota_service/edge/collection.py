@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar, cast
 
 from google.protobuf.descriptor import Descriptor
@@ -18,6 +18,7 @@ from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import Project, Team, User
 from quota_service.edge import masks, names, paging
+from quota_service.edge.access import control as access
 
 
 class Named(Protocol):
@@ -53,13 +54,15 @@ class Collection(Generic[N, P]):
 
     async def get(self, name: str) -> P:
         organization, id_ = names.parse(name, self.collection, "name")
-        return self.encode(organization, await self.resources.get(organization, id_))
+        return self._shown(organization, await self.resources.get(organization, id_))
 
     async def list(self, parent: str, request: Message) -> tuple[list[P], str]:
         """The messages of one page, and the token of the next."""
         organization = names.parse_organization(parent, "parent")
-        page = await self.resources.list(organization, paging.page_size(request), paging.position(request))
-        return [self.encode(organization, stored) for stored in page.items], paging.token(request, page.next)
+        size, position = paging.page_size(request), paging.position(request)
+        only = access.sight().ids(self.collection)
+        page = await self.resources.list(organization, size, position, only)
+        return [self._shown(organization, stored) for stored in page.items], paging.token(request, page.next)
 
     async def update(self, message: P, named: Named, mask: FieldMask, allow_missing: bool) -> P:
         """`named` is the message again, for its name and etag."""
@@ -81,3 +84,7 @@ class Collection(Generic[N, P]):
     async def delete(self, name: str, etag: str) -> None:
         organization, id_ = names.parse(name, self.collection, "name")
         await self.resources.delete(organization, id_, etag)
+
+    def _shown(self, organization: str, stored: Stored[N]) -> P:
+        value = access.sight().shown(self.collection, stored.value.id, stored.value)
+        return self.encode(organization, replace(stored, value=value))

@@ -13,6 +13,7 @@ from quota_service.application.memory import Memory
 from quota_service.application.recording import Recording
 from quota_service.application.settlement import Commits, Releases
 from quota_service.edge import names, paging
+from quota_service.edge.access import control as access
 from quota_service.edge.calls import Context
 from quota_service.edge.convert import quota as convert
 from quota_service.edge.convert.subject import subject_of
@@ -62,7 +63,8 @@ class QuotaServicer(QuotaServiceServicer):
 
     async def GetReservation(self, request: pb.GetReservationRequest, context: Context) -> pb.Reservation:
         organization, reservation = names.parse(request.name, names.RESERVATIONS, "name")
-        return convert.reservation(await self._use_cases.memory.get(organization, reservation))
+        hold = await self._use_cases.memory.get(organization, reservation, access.sight())
+        return convert.reservation(hold)
 
     async def ListReservations(
         self, request: pb.ListReservationsRequest, context: Context
@@ -74,6 +76,7 @@ class QuotaServicer(QuotaServiceServicer):
             subject_of(request.subject, organization),
             paging.page_size(request, RESERVATIONS_PER_PAGE),
             paging.position(request),
+            access.sight(),
         )
         return pb.ListReservationsResponse(
             reservations=[convert.reservation(hold) for hold in page.items],

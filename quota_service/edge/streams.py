@@ -22,6 +22,7 @@ from quota_service.edge.calls import (
     layered,
     layers,
     received,
+    require_still,
     timed,
 )
 from quota_service.edge.traffic import Kind, Traffic
@@ -43,10 +44,10 @@ def surrounded(
 
 def _written(function: StreamFunction) -> Handler:
     async def write(call: Call) -> Answer:
-        async with aclosing(function(await received(call), call.context)) as messages:
+        request = await received(call)
+        async with aclosing(function(request, call.context)) as messages:
             async for message in messages:
-                if call.admit is not None:
-                    call.admit()  # whoever may not call any more is told nothing more
+                await require_still(call, request)  # who may not call any more is told nothing more
                 await _whole(call.context.write(message))
         return None
 

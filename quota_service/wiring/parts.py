@@ -23,10 +23,12 @@ from quota_service.application.offline import Offline
 from quota_service.application.opening import Openings
 from quota_service.application.outage import Outages
 from quota_service.application.peppers import Peppers
+from quota_service.application.proving import ProvenConfigurations
 from quota_service.application.recording import Recording
 from quota_service.application.recovery import Recovery
 from quota_service.application.registration import Registration
 from quota_service.application.settlement import Commits, Releases
+from quota_service.application.sights import Sights
 from quota_service.application.tracking import Tracked
 from quota_service.application.upkeep import Upkeep, UpkeepSettings
 from quota_service.application.writing import LedgerWriter
@@ -136,7 +138,9 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
     )
     offered = services(QuotaServicer(use_cases), foundation, development=settings.dev)
     return Parts(
-        server=build_server(offered, _server_settings(settings)),
+        server=build_server(
+            offered, _server_settings(settings, Sights(ProvenConfigurations(configurations, holds)))
+        ),
         writer=writer,
         upkeep=Upkeep(
             store,
@@ -159,10 +163,11 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
     )
 
 
-def _server_settings(settings: Settings) -> ServerSettings:
+def _server_settings(settings: Settings, sights: Sights) -> ServerSettings:
     access = None
     if settings.callers:
-        access = Access(Callers(Path(settings.callers)), certificates=bool(settings.tls_client_ca))
+        callers = Callers(Path(settings.callers))
+        access = Access(callers, sights, certificates=bool(settings.tls_client_ca))
     calls = CallSettings(
         in_flight_max=settings.calls_max,
         behind_max=settings.calls_behind_max,

@@ -55,7 +55,7 @@ WITHOUT_ORGANIZATION = {
     "quota.v1.DirectoryService/ResolveApiKey",
     "quota.v1.OperationsService/Diagnose",
 }
-BOUND = {role.value: (role.value, "acme") for role in Role}
+BOUND = {role.value: (role.value, "acme", *(["acme-1"] if role is Role.TEAM_LEAD else [])) for role in Role}
 NOT_ALLOWED = ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED")
 NOT_THERE = ("NOT_FOUND", "ORGANIZATION_NOT_FOUND")
 MISSING = ("UNAUTHENTICATED", "CREDENTIALS_MISSING")

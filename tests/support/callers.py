@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from quota.client import Credentials
 from quota.v1 import budget_pb2, catalog_pb2, quota_pb2, types_pb2
+from quota_service.cli.token import entry
 from quota_service.edge.access.callers import token_hash
 from quota_service.edge.access.scopes import IDS
 from tests.support.service import Client
@@ -34,14 +35,13 @@ COLLECTIONS = {
 }
 
 
-def written(file: Path, callers: Mapping[str, tuple[str, str]], **more: str) -> Path:
-    """A file of callers, each with a role and an organization; everybody's token is their name and `-token`.
-    `more`: what stands behind a caller's name instead.
+def written(file: Path, callers: Mapping[str, tuple[str, ...]], **more: str) -> Path:
+    """A file of callers, each with a role, an organization and, maybe, teams; everybody's token is their name
+    and `-token`. `more`: what stands behind a caller's name instead.
     """
     lines = ["callers:"]
-    for name, (role, organization) in callers.items():
-        hashed = token_hash(f"{name}-token")
-        lines.append(f'  {name}: {{role: {role}, organization: "{organization}", token_sha256: {hashed}}}')
+    for name, (role, organization, *teams) in callers.items():
+        lines.append(entry(name, role, organization, token_hash(f"{name}-token"), teams))
     lines += [f"  {name}: {entry}" for name, entry in more.items()]
     file.write_text("\n".join(lines) + "\n")
     return file

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from quota_service.cli.token import entry
 from quota_service.domain.caller import Caller, Role
 from quota_service.edge.access import tokens
 from quota_service.edge.access.callers import CallersFault, read, token_hash
@@ -34,6 +35,86 @@ callers:
     assert known.by_token[OTHER] == known.by_token["0" * 64]
     assert known.by_san["spiffe://acme/ops"] == known.by_san["ops.internal"]
     assert not known.by_san["ops.internal"].is_bound
+
+
+def test_a_caller_may_be_bound_to_teams_or_to_those_that_a_user_leads(tmp_path: Path) -> None:
+    known = read(
+        put(
+            tmp_path / "callers.yaml",
+            f"""\
+callers:
+  core: {{role: team_lead, organization: acme, teams: core, token_sha256: {HASH}}}
+  looks: {{role: viewer, organization: acme, teams: [sales, core, sales], token_sha256: {OTHER}}}
+  ada: {{role: team_lead, organization: acme, user: ada@acme.example, san: ada.internal}}
+""",
+        )
+    )
+    assert known.by_token[HASH] == Caller("core", Role.TEAM_LEAD, "acme", teams=("core",))
+    assert known.by_token[OTHER].teams == ("core", "sales")
+    assert known.by_san["ada.internal"] == Caller("ada", Role.TEAM_LEAD, "acme", user="ada@acme.example")
+    assert all(caller.is_of_teams for caller in (*known.by_token.values(), *known.by_san.values()))
+
+
+def test_one_entry_is_for_all_whose_token_says_which_user_they_are(tmp_path: Path) -> None:
+    entry = "{role: team_lead, organization: a, user_claim: email, jwt: {issuer: i, claims: {group: leads}}}"
+    [leads] = read(
+        put(tmp_path / "callers.yaml", ISSUER % ("k.json", "[RS256]", f"{{x: {entry}}}"))
+    ).by_claims
+    told = leads.said_by("i", {"group": ["leads"], "email": "ada@acme.example"})
+    assert told == Caller("x", Role.TEAM_LEAD, "a", user="ada@acme.example")
+    for email in (None, "", ["ada@acme.example"], 7, "no id"):
+        assert leads.said_by("i", {"group": "leads", "email": email}) is None
+    assert leads.said_by("i", {"group": "leads"}) is None
+    assert leads.said_by("i", {"email": "ada@acme.example"}) is None
+    assert leads.said_by("j", {"group": "leads", "email": "ada@acme.example"}) is None
+
+
+TEAMS = f"callers: {{x: {{role: %s, organization: %s, token_sha256: {HASH}, %s}}}}"
+
+
+@pytest.mark.parametrize(
+    ("role", "organization", "bound", "told"),
+    [
+        (
+            "team_lead",
+            "acme",
+            "san: []",
+            "callers.x: a team_lead needs teams, user or user_claim: whose it is",
+        ),
+        ("team_lead", "acme", "teams: []", "callers.x: is bound to teams, but names none"),
+        ("viewer", "acme", "teams: []", "callers.x: is bound to teams, but names none"),
+        ("team_lead", "acme", "user: ''", "callers.x: '' is no team's or user's id"),
+        ("team_lead", "acme", "teams: [core, a b]", "callers.x: 'a b' is no team's or user's id"),
+        ("team_lead", "acme", "teams: core, user: ada", "callers.x: needs one of teams, user and user_claim"),
+        (
+            "team_lead",
+            "acme",
+            "user_claim: sub",
+            "callers.x: user_claim is one of a token's claims: needs jwt",
+        ),
+        ("team_lead", "'*'", "teams: core", "callers.x: is bound to teams, so name their organization"),
+        *(
+            (role, "acme", "teams: core", f"but what role {role} may do is the organization's")
+            for role in ("gateway", "finance", "admin")
+        ),
+    ],
+)
+def test_teams_that_would_bind_nobody_or_whom_they_cannot_are_refused(
+    tmp_path: Path, role: str, organization: str, bound: str, told: str
+) -> None:
+    with pytest.raises(CallersFault) as raised:
+        read(put(tmp_path / "callers.yaml", TEAMS % (role, organization, bound)))
+    assert told in str(raised.value)
+
+
+def test_the_line_that_quota_token_prints_is_one_of_the_file(tmp_path: Path) -> None:
+    lines = [
+        entry("core", "team_lead", "acme", HASH, ["core", "0815"]),
+        entry("ada", "viewer", "acme", OTHER, user="ada"),
+    ]
+    known = read(put(tmp_path / "callers.yaml", "\n".join(["callers:", *lines])))
+    assert known.by_token[HASH] == Caller("core", Role.TEAM_LEAD, "acme", teams=("0815", "core"))
+    assert known.by_token[OTHER] == Caller("ada", Role.VIEWER, "acme", user="ada")
 
 
 def test_a_file_without_callers_lets_nobody_in(tmp_path: Path) -> None:

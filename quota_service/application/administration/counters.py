@@ -32,6 +32,7 @@ from quota_service.domain.faults import did_you_mean
 from quota_service.domain.limit_changes import Changed, OutOfRange, Short
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.schedule import pause_of, window_of
+from quota_service.domain.sight import Sight
 from quota_service.domain.subject import Dimension
 from quota_service.domain.terms import Basis, Counters, Term
 
@@ -108,6 +109,15 @@ class LiveCounters:
         if isinstance(current, (Stale, OutsideBasis)):
             return current
         raise error
+
+
+def require_in_sight(sight: Sight, names: Sequence[CounterName]) -> None:
+    """Raises as `ask` would if there were nothing but what is in sight: no other value is accepted, or hinted
+    at.
+    """
+    if sight.only is not None:
+        for name in names:
+            _budget(sight.only, name)
 
 
 def _basis(plans: Plans, bounds: Bounds) -> Basis:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 LOOK_S = 1.0
 """How often the file is looked at."""
 
+_OF_TEAMS = (Role.TEAM_LEAD, Role.VIEWER)
+"""Roles that can be bound to teams."""
+
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 log = structlog.get_logger(__name__)
@@ -40,6 +43,9 @@ class _Jwt(msgspec.Struct, forbid_unknown_fields=True):
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     role: Role
     organization: str
+    teams: str | list[str] | None = None
+    user: str | None = None
+    user_claim: str | None = None
     token_sha256: str | list[str] = []
     san: str | list[str] = []
     jwt: _Jwt | None = None
@@ -58,17 +64,26 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Claimed(NamedTuple):
-    """A caller that is known by what a token of an issuer says."""
+    """A caller that is known by what a token of an issuer says. `user_claim`: where it says which user of the
+    directory it is; "": nobody asks.
+    """
 
     caller: Caller
     issuer: str
     claims: Mapping[str, str]
+    user_claim: str = ""
 
-    def is_said_by(self, issuer: str, claims: Mapping[str, object]) -> bool:
-        return issuer == self.issuer and all(
-            value == said or (isinstance(said, list) and value in said)
-            for value, said in ((value, claims.get(name)) for name, value in self.claims.items())
-        )
+    def said_by(self, issuer: str, claims: Mapping[str, object]) -> Caller | None:
+        """The caller, if a token with these claims is its."""
+        if issuer != self.issuer or not all(_has(claims, *each) for each in self.claims.items()):
+            return None
+        if not self.user_claim:
+            return self.caller
+        user = claims.get(self.user_claim)
+        # Whoever is no user is nobody here: without a user a caller would see the whole organization.
+        if not (isinstance(user, str) and ID_PATTERN.fullmatch(user)):
+            return None
+        return self.caller._replace(user=user)
 
 
 class Known(NamedTuple):
@@ -129,6 +144,11 @@ class Callers:
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+def _has(claims: Mapping[str, object], name: str, value: str) -> bool:
+    said = claims.get(name)
+    return value == said or (isinstance(said, list) and value in said)
+
+
 def token_hash(token: str) -> str:
     """As the file has it."""
     return hashlib.sha256(token.encode()).hexdigest()
@@ -183,7 +203,7 @@ def _add(known: Any, name: str, entry: _Entry) -> None:
     _require(bool(ID_PATTERN.fullmatch(name)), "is no id")
     is_own = own == EVERY_ORGANIZATION or bool(ID_PATTERN.fullmatch(own))
     _require(is_own, f"{own!r} is no organization's id")
-    caller, hashes, sans = Caller(name, entry.role, own), _list(entry.token_sha256), _list(entry.san)
+    caller, hashes, sans = _caller(name, entry), _list(entry.token_sha256), _list(entry.san)
     ways = [bool(hashes), bool(sans), entry.jwt is not None]
     _require(sum(ways) == 1, "needs one of token_sha256, san and jwt")
     for each in hashes:
@@ -195,7 +215,28 @@ def _add(known: Any, name: str, entry: _Entry) -> None:
         issuer, claims = entry.jwt.issuer, entry.jwt.claims
         _require(issuer in known.issuers, f"there is no issuer {issuer!r}")
         _require(bool(claims), "needs claims that tell it from others of its issuer")
-        known.by_claims.append(Claimed(caller, issuer, claims))
+        known.by_claims.append(Claimed(caller, issuer, claims, entry.user_claim or ""))
+
+
+def _caller(name: str, entry: _Entry) -> Caller:
+    """With the teams that it is bound to, where it is to any. Raises ValueError."""
+    told = [each for each in (entry.teams, entry.user, entry.user_claim) if each is not None]
+    _require(len(told) < 2, "needs one of teams, user and user_claim, not several")
+    if not told:
+        _require(entry.role is not Role.TEAM_LEAD, "a team_lead needs teams, user or user_claim: whose it is")
+        return Caller(name, entry.role, entry.organization)
+    _require(
+        entry.role in _OF_TEAMS, f"is bound to teams, but what role {entry.role} may do is the organization's"
+    )
+    _require(entry.organization != EVERY_ORGANIZATION, "is bound to teams, so name their organization")
+    _require(
+        entry.user_claim is None or entry.jwt is not None, "user_claim is one of a token's claims: needs jwt"
+    )
+    teams = _list(entry.teams or [])
+    for each in (*teams, entry.user):
+        _require(each is None or bool(ID_PATTERN.fullmatch(each)), f"{each!r} is no team's or user's id")
+    _require(bool(teams or entry.user or entry.user_claim), "is bound to teams, but names none")
+    return Caller(name, entry.role, entry.organization, tuple(sorted(set(teams))), entry.user or "")
 
 
 def _list(value: str | list[str]) -> list[str]:

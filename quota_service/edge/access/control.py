@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -12,6 +12,7 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
+from quota_service.application.sights import Sights
 from quota_service.domain.caller import Caller
 from quota_service.domain.errors import (
     CredentialsInvalid,
@@ -19,8 +20,10 @@ from quota_service.domain.errors import (
     MethodNotAllowed,
     OrganizationNotFound,
 )
-from quota_service.edge.access import scopes
+from quota_service.domain.sight import EVERYTHING, Sight
+from quota_service.edge.access import of_teams, scopes
 from quota_service.edge.access.callers import Callers, Known, token_hash
+from quota_service.edge.access.of_teams import Rule
 from quota_service.edge.access.roles import METHODS, UNBOUND_ONLY
 
 AUTHORIZATION = "authorization"
@@ -35,12 +38,17 @@ LOOK_AGAIN_S = 60.0
 _SAN = "x509_subject_alternative_name"
 
 _BOUND = {role: methods - UNBOUND_ONLY for role, methods in METHODS.items()}
+_OF_TEAMS = {role: methods & of_teams.METHODS.keys() for role, methods in METHODS.items()}
 
 log = structlog.get_logger(__name__)
 
 _current: ContextVar[Caller | None] = ContextVar("caller", default=None)
+_sight: ContextVar[Sight] = ContextVar("sight", default=EVERYTHING)
 
 Context = grpc.aio.ServicerContext[Any, Any]
+
+Within = Callable[[Message], Awaitable[None] | None]
+"""Looks at a request, and is to be waited for where it has to look up more."""
 
 
 def current() -> Caller | None:
@@ -54,31 +62,52 @@ def name() -> str:
     return "" if caller is None else caller.name
 
 
+def sight() -> Sight:
+    """What whoever makes the call sees of its organization."""
+    return _sight.get()
+
+
 class Access:
     """What stands between a call and its method, where callers are known."""
 
-    def __init__(self, callers: Callers, *, certificates: bool = False) -> None:
+    def __init__(self, callers: Callers, sights: Sights, *, certificates: bool = False) -> None:
         """`certificates`: callers show some, which the transport has verified."""
         self._callers = callers
+        self._sights = sights
         self._certificates = certificates
         # Headers that were good, of the callers known then, and until when.
         self._remembered: dict[str | bytes, tuple[Caller, float]] = {}
         self._remembered_of: Known | None = None
 
-    def admit(self, method: str, context: Context) -> Callable[[Message], None]:
+    def admit(self, method: str, context: Context) -> Within:
         """Raises CredentialsMissing, CredentialsInvalid, MethodNotAllowed; returns what is to look at the
         request.
         """
         caller = self._caller(context)
-        if method not in (_BOUND if caller.is_bound else METHODS)[caller.role]:
-            raise MethodNotAllowed(f"Callers with the role “{caller.role}” may not call {method}.")
+        is_of_teams = caller.is_of_teams
+        if method not in (_OF_TEAMS if is_of_teams else _BOUND if caller.is_bound else METHODS)[caller.role]:
+            bound = " that are bound to teams" if is_of_teams else ""
+            raise MethodNotAllowed(f"Callers with the role “{caller.role}”{bound} may not call {method}.")
         _current.set(caller)  # of this call alone: each has a task of its own
 
-        def within(request: Message) -> None:
+        def within(request: Message) -> Awaitable[None] | None:
             if caller.is_bound:
                 _require_own(caller.organization, request)
+            return self._look(method, caller, request) if is_of_teams else None
 
         return within
+
+    async def _look(self, method: str, caller: Caller, request: Message) -> None:
+        """Finds out what a caller sees who is bound to teams. Raises NotFound where the request is about
+        anything else, and as `Sights.of`.
+        """
+        rule = of_teams.METHODS[method]
+        if rule is Rule.OPEN:
+            return
+        seen = await self._sights.of(caller)
+        if rule is Rule.NAMED:
+            of_teams.require_in_sight(seen, request)
+        _sight.set(seen)
 
     def _caller(self, context: Context) -> Caller:
         sent = [value for key, value in context.invocation_metadata() or () if key == AUTHORIZATION]
@@ -132,7 +161,7 @@ def _verified(token: str, known: Known, now_s: float) -> tuple[Caller, float] | 
     except tokens.TokenFault as fault:
         log.debug("a token was refused", fault=str(fault))
         return None
-    caller = next((each.caller for each in known.by_claims if each.is_said_by(said, claims)), None)
+    caller = next(filter(None, (each.said_by(said, claims) for each in known.by_claims)), None)
     if caller is None:
         return None
     named = caller._replace(name=f"{caller.name}/{claims['sub'][:SUB_MAX]}") if "sub" in claims else caller

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from quota_service.domain.caller import Role
+from quota_service.edge.access import of_teams
 
 
 def _methods(service: str, *names: str) -> frozenset[str]:
@@ -59,6 +60,7 @@ _OPERATES = _methods("DirectoryService", "CreateOrganization", "DeleteOrganizati
 METHODS: Mapping[Role, frozenset[str]] = {
     Role.GATEWAY: _SPENDS,
     Role.VIEWER: _LOOKS,
+    Role.TEAM_LEAD: frozenset(of_teams.METHODS),
     Role.FINANCE: _LOOKS | _AUDITS | _MOVES_MONEY,
     Role.ADMIN: _LOOKS | _AUDITS | _SPENDS | _MOVES_MONEY | _CHANGES | _OPERATES,
 }

@@ -44,6 +44,17 @@ def _is_ours(message: Descriptor) -> bool:
     return message.full_name.startswith("quota.v1.") and not message.GetOptions().map_entry
 
 
+def resource_names(request: Message) -> list[str]:
+    """The names of all resources that it names."""
+    return [
+        value
+        for path in paths(request.DESCRIPTOR)
+        if path[-1] in NAMES
+        for value in _values(request, path)
+        if value
+    ]
+
+
 def organizations(request: Message) -> list[str]:
     """The ids of all organizations that it names."""
     found = []
