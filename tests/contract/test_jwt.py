@@ -38,6 +38,9 @@ issuers:
 callers:
   ada: {{role: admin, organization: acme, jwt: {{issuer: "{issuer}", claims: {{sub: ada}}}}}}
   finance: {{role: finance, organization: acme, jwt: {{issuer: "{issuer}", claims: {{groups: finance}}}}}}
+  leads:
+    {{role: team_lead, organization: acme, user_claim: email,
+     jwt: {{issuer: "{issuer}", claims: {{groups: leads}}}}}}
 """
 
 
@@ -108,6 +111,22 @@ async def test_a_token_of_the_issuer_says_who_calls_and_with_which_role(world: W
         assert answer(error) == ("PERMISSION_DENIED", "METHOD_NOT_ALLOWED")
     async with calling(world.address, token()) as admin:
         await admin.directory.CreateTeam(create)
+
+
+async def test_whoever_leads_teams_is_known_by_one_line_for_all_who_do(world: World) -> None:
+    async with calling(world.address, "ops-token") as operator:
+        for team in ("core", "sales"):
+            email = f"{team}@acme.example"
+            user = pb.User(name=f"organizations/acme/users/{email}")
+            await operator.directory.UpdateUser(pb.UpdateUserRequest(user=user, allow_missing=True))
+            led = pb.Team(name=f"organizations/acme/teams/{team}", leads=[email])
+            await operator.directory.UpdateTeam(pb.UpdateTeamRequest(team=led, allow_missing=True))
+    for team in ("core", "sales"):
+        sent = token(sub="x", groups=["all", "leads"], email=f"{team}@acme.example")
+        async with calling(world.address, sent) as lead:
+            listed = await lead.directory.ListTeams(LIST)
+            assert [each.name for each in listed.teams] == [f"organizations/acme/teams/{team}"]
+    assert not await accepted(world, token(sub="x", groups="leads"))
 
 
 async def test_a_token_that_says_something_else_is_refused(world: World) -> None:

@@ -83,7 +83,7 @@ class World(NamedTuple):
 
 
 def worlds(id_: str) -> st.SearchStrategy[World]:
-    """Organizations of this id."""
+    """Organizations of this id. Each has a budget for all, and teams that somebody spends for."""
     return _worlds(id_)
 
 
@@ -119,10 +119,13 @@ def _worlds(draw: st.DrawFn, id_: str) -> World:
         leads={team: part(names, 2) for team in teams},
         keys=keys,
         projects=projects,
-        budgets={budget: scope() for budget in some("budget", 2, 5)},
+        budgets={f"{id_}.all": Spender(), **{budget: scope() for budget in some("budget", 2, 4)}},
         limits={limit: scope() for limit in some("limit", 1, 3)},
         policies=dict(zip(some("policy", 0, 2), ("", *teams), strict=False)),
-        spenders=tuple(spender() for _ in range(draw(st.integers(2, 4)))),
+        spenders=(
+            *(Spender(team) for team in teams[:2]),
+            *(spender() for _ in range(draw(st.integers(1, 3)))),
+        ),
     )
 
 

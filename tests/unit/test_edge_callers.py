@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quota_service.cli.token import entry
+from quota_service.cli import main as command
 from quota_service.domain.caller import Caller, Role
 from quota_service.edge.access import tokens
 from quota_service.edge.access.callers import CallersFault, read, token_hash
@@ -107,14 +107,22 @@ def test_teams_that_would_bind_nobody_or_whom_they_cannot_are_refused(
     assert told in str(raised.value)
 
 
-def test_the_line_that_quota_token_prints_is_one_of_the_file(tmp_path: Path) -> None:
-    lines = [
-        entry("core", "team_lead", "acme", HASH, ["core", "0815"]),
-        entry("ada", "viewer", "acme", OTHER, user="ada"),
+def test_the_line_that_quota_token_prints_is_one_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines, made = ["callers:"], list[str]()
+    for bound in (["--team", "core", "--team", "0815"], ["--user", "ada"], []):
+        name = f"c{len(made)}"
+        assert command.main(["token", "--caller", name, "--role", "viewer", "--of", "acme", *bound]) == 0
+        printed = capsys.readouterr()
+        lines.append(printed.err.splitlines()[-1])
+        made.append(token_hash(printed.out.strip()))
+    known = read(put(tmp_path / "callers.yaml", "\n".join(lines))).by_token
+    assert [known[hashed] for hashed in made] == [
+        Caller("c0", Role.VIEWER, "acme", teams=("0815", "core")),
+        Caller("c1", Role.VIEWER, "acme", user="ada"),
+        Caller("c2", Role.VIEWER, "acme"),
     ]
-    known = read(put(tmp_path / "callers.yaml", "\n".join(["callers:", *lines])))
-    assert known.by_token[HASH] == Caller("core", Role.TEAM_LEAD, "acme", teams=("0815", "core"))
-    assert known.by_token[OTHER] == Caller("ada", Role.VIEWER, "acme", user="ada")
 
 
 def test_a_file_without_callers_lets_nobody_in(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class AlertServiceStub:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     def __init__(self, channel):
@@ -63,6 +64,7 @@ class AlertServiceServicer:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     def ListAlerts(self, request, context):
@@ -114,6 +116,7 @@ class AlertService:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     @staticmethod

@@ -40,6 +40,7 @@ class BudgetServiceStub:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     def __init__(self, channel):
@@ -166,6 +167,7 @@ class BudgetServiceServicer:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     def CreateBudget(self, request, context):
@@ -520,6 +522,7 @@ class BudgetService:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     @staticmethod

@@ -41,6 +41,7 @@ class BudgetServiceStub:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     @_typing.overload
@@ -201,6 +202,7 @@ class BudgetServiceAsyncStub(BudgetServiceStub):
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -357,6 +359,7 @@ class BudgetServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     @_abc_1.abstractmethod

@@ -33,6 +33,7 @@ class QuotaServiceStub:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     def __init__(self, channel):
@@ -86,6 +87,7 @@ class QuotaServiceServicer:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     def Authorize(self, request, context):
@@ -217,6 +219,7 @@ class QuotaService:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     @staticmethod

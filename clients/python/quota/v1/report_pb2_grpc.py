@@ -34,6 +34,7 @@ class ReportServiceStub:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     def __init__(self, channel):
@@ -58,6 +59,7 @@ class ReportServiceServicer:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     def ListLedgerEntries(self, request, context):
@@ -94,6 +96,7 @@ class ReportService:
 
     Where the service asks who calls, every method may also answer UNAUTHENTICATED / CREDENTIALS_MISSING or CREDENTIALS_INVALID, PERMISSION_DENIED /
     METHOD_NOT_ALLOWED (the caller's role may not), and NOT_FOUND / ORGANIZATION_NOT_FOUND (the request is about an organization that is not the caller's).
+    What is outside the teams that a caller is bound to is answered as what does not exist.
     """
 
     @staticmethod
