@@ -5,7 +5,6 @@ and what each of them is answered.
 from __future__ import annotations
 
 import asyncio
-import base64
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -13,40 +12,49 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
-import grpc
 import pytest
-from google.protobuf.message import Message
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from quota.v1 import (
-    alert_pb2,
     budget_pb2,
     directory_pb2,
-    model_policy_pb2,
     money_pb2,
     quota_pb2,
-    report_pb2,
     types_pb2,
 )
 from quota_service.application import memory
 from quota_service.edge.access import callers
 from tests.support.callers import calling, written
-from tests.support.refusals import answer
 from tests.support.service import Client, running_service
 from tests.support.stores import Stores
-from tests.support.worlds import FIELDS, World, found, named_in, worlds
+from tests.support.views import (
+    NOBODY,
+    Identity,
+    View,
+    answered,
+    get,
+    gets,
+    id_of,
+    instead,
+    is_in_sight,
+    items,
+    let_in,
+    lists,
+    pages,
+    require_silent,
+    subject_of,
+    trim,
+    view_of,
+)
+from tests.support.worlds import FIELDS, World, found, worlds
 
 MATRIX = settings(
     max_examples=int(os.environ.get("QUOTA_TEST_EXAMPLES", "4")),
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-NOBODY = "nobody.has.this"
 _numbers = itertools.count()
-
-Refused = tuple[str, str, str]
-"""Status, reason and text."""
 
 
 class Place(NamedTuple):
@@ -56,35 +64,6 @@ class Place(NamedTuple):
     file: Path
     pool: asyncpg.Pool
     stores: Stores
-
-
-class Identity(NamedTuple):
-    """A caller of an organization, bound to teams or to those that a user leads, or to neither."""
-
-    organization: str
-    role: str
-    teams: tuple[str, ...] = ()
-    user: str = ""
-
-    @property
-    def is_of_teams(self) -> bool:
-        return bool(self.teams or self.user)
-
-
-class View(NamedTuple):
-    """A caller at work: what it is answered, and what it may be. `told` is what its own things name besides:
-    who leads a team, and what somebody spent for.
-    """
-
-    identity: Identity
-    client: Client
-    world: World
-    other: World
-    seen: set[str]
-    told: set[str]
-
-    def sees(self, subject: types_pb2.Subject) -> bool:
-        return not self.identity.is_of_teams or subject.team in self.seen
 
 
 @pytest.fixture
@@ -144,137 +123,26 @@ async def test_a_caller_is_answered_as_though_there_were_nothing_but_what_is_its
                 await move_headroom(view)
 
 
-def let_in(file: Path, named: dict[str, Identity]) -> None:
-    entries = {"operator": 'role: admin, organization: "*"'}
-    for name, each in named.items():
-        entries[name] = f"role: {each.role}, organization: {each.organization}"
-        entries[name] += f", teams: {list(each.teams)}" if each.teams else ""
-        entries[name] += f", user: {each.user}" if each.user else ""
-    hashed = {name: callers.token_hash(f"{name}-token") for name in entries}
-    more = {name: f"{{{said}, token_sha256: {hashed[name]}}}" for name, said in entries.items()}
-    written(file, {}, **more)
-
-
-def view_of(identity: Identity, client: Client, both: Sequence[World]) -> View:
-    [world] = [each for each in both if each.id == identity.organization]
-    [other] = [each for each in both if each is not world]
-    seen = {id_ for ids in world.names.values() for id_ in ids}
-    if identity.is_of_teams:
-        seen = world.seen(identity.teams, identity.user)
-    leads = {user for team in seen & set(world.teams) for user in world.leads[team]}
-    return View(identity, client, world, other, seen, seen | leads | set(world.projects))
-
-
-async def answered(call: Any) -> Any:
-    """The answer, of a stream the first; how it was refused."""
-    try:
-        return await (call.read() if isinstance(call, grpc.aio.UnaryStreamCall) else call)
-    except grpc.aio.AioRpcError as error:
-        return (*answer(error), error.details() or "")
-    finally:
-        call.cancel()
-
-
-def instead(refused: object, replaced: dict[str, str]) -> object:
-    """A refusal about some ids, as it would be about others."""
-    if not isinstance(refused, tuple):
-        return refused
-    code, reason, text = refused
-    for old, new in replaced.items():
-        text = text.replace(old, new)
-    return code, reason, text
-
-
-def require_silent(view: View, told: Message) -> None:
-    """Nothing out of sight is named anywhere."""
-    named = named_in(told, (view.world, view.other))
-    assert named <= view.told, (view.identity, sorted(named - view.told), told)
-
-
 # --- what requests name
 # ----------------------------------------------------------------------------------------------------
 
 
-def gets(client: Client) -> dict[str, list[tuple[Any, Any]]]:
-    directory, budgets = client.directory, client.budgets
-    return {
-        "teams": [(directory.GetTeam, directory_pb2.GetTeamRequest)],
-        "users": [(directory.GetUser, directory_pb2.GetUserRequest)],
-        "apiKeys": [(directory.GetApiKey, directory_pb2.GetApiKeyRequest)],
-        "projects": [(directory.GetProject, directory_pb2.GetProjectRequest)],
-        "budgets": [
-            (budgets.GetBudget, budget_pb2.GetBudgetRequest),
-            (budgets.GetBudgetStatus, budget_pb2.GetBudgetStatusRequest),
-            (budgets.WatchBudgetStatus, budget_pb2.WatchBudgetStatusRequest),
-        ],
-        "rateLimits": [(budgets.GetRateLimit, budget_pb2.GetRateLimitRequest)],
-        "modelPolicies": [(budgets.GetModelPolicy, model_policy_pb2.GetModelPolicyRequest)],
-    }
-
-
 async def look_at_names(view: View) -> None:
-    for collection, methods in gets(view.client).items():
-        for method, request in methods:
-
-            async def get(organization: str, id_: str, method: Any = method, request: Any = request) -> Any:
-                name = f"organizations/{organization}/{collection}/{id_}"  # noqa: B023  # called at once
-                return await answered(method(request(name=name)))
-
-            nobodys = await get(view.world.id, NOBODY)
-            nowhere = await get(NOBODY, NOBODY)
-            assert nobodys[0] == nowhere[0] == "NOT_FOUND"
-            for id_ in view.world.names[collection]:
-                got = await get(view.world.id, id_)
-                if id_ in view.seen:
-                    require_silent(view, got)
-                else:
-                    assert got == instead(nobodys, {NOBODY: id_}), view.identity
-            for id_ in view.other.names[collection]:
-                assert await get(view.other.id, id_) == instead(nowhere, {NOBODY: view.other.id})
+    for way in gets(view.client):
+        nobodys, nowhere = await get(way, view.world.id, NOBODY), await get(way, NOBODY, NOBODY)
+        assert nobodys[0] == nowhere[0] == "NOT_FOUND"
+        for id_ in view.world.names[way.collection]:
+            got = await get(way, view.world.id, id_)
+            if id_ in view.seen:
+                require_silent(view, got)
+            else:
+                assert got == instead(nobodys, {NOBODY: id_}), view.identity
+        for id_ in view.other.names[way.collection]:
+            assert await get(way, view.other.id, id_) == instead(nowhere, {NOBODY: view.other.id})
 
 
 # --- what lists have
 # ----------------------------------------------------------------------------------------------------
-
-
-def lists(client: Client) -> dict[str, tuple[Any, Any]]:
-    directory, budgets = client.directory, client.budgets
-    return {
-        "teams": (directory.ListTeams, directory_pb2.ListTeamsRequest),
-        "users": (directory.ListUsers, directory_pb2.ListUsersRequest),
-        "api_keys": (directory.ListApiKeys, directory_pb2.ListApiKeysRequest),
-        "projects": (directory.ListProjects, directory_pb2.ListProjectsRequest),
-        "budgets": (budgets.ListBudgets, budget_pb2.ListBudgetsRequest),
-        "rate_limits": (budgets.ListRateLimits, budget_pb2.ListRateLimitsRequest),
-        "model_policies": (budgets.ListModelPolicies, model_policy_pb2.ListModelPoliciesRequest),
-        "reservations": (client.quota.ListReservations, quota_pb2.ListReservationsRequest),
-        "ledger_entries": (client.reports.ListLedgerEntries, report_pb2.ListLedgerEntriesRequest),
-        "alerts": (client.alerts.ListAlerts, alert_pb2.ListAlertsRequest),
-        "denials": (client.alerts.ListDenials, alert_pb2.ListDenialsRequest),
-    }
-
-
-async def pages(client: Client, field: str, organization: str, size: int = 0, **filters: Any) -> list[Any]:
-    """What each page of a list has. No token is of anything but the last of its page."""
-    method, request = lists(client)[field]
-    asked = request(parent=f"organizations/{organization}", page_size=size, **filters)
-    found: list[Any] = []
-    while True:
-        page = await method(asked)
-        found.append(list(getattr(page, field)))
-        asked.page_token = page.next_page_token
-        if not asked.page_token:
-            return found
-        if field != "denials":  # they have no name: a minute and a number say where they go on
-            place = base64.urlsafe_b64decode(asked.page_token + "==")[12:].decode()
-            assert place.rpartition("/")[2] == _id(found[-1][-1].name), (field, place)
-
-
-async def items(view: View, field: str, size: int = 0, **filters: Any) -> list[Any]:
-    """What all pages have. None is empty but the only one: nothing tells of what is left out."""
-    found = await pages(view.client, field, view.world.id, size, **filters)
-    assert not view.identity.is_of_teams or all(found) or found == [[]]
-    return [item for page in found for item in page]
 
 
 async def look_from_their_places(view: View, operator: Client, field: str, in_sight: list[Any]) -> None:
@@ -332,25 +200,6 @@ async def look_at_reports(view: View, operator: Client) -> None:
             await look_at_reservations(view, everything)
 
 
-def is_in_sight(view: View, field: str, item: Any) -> bool:
-    return _id(item.source) in view.seen if field == "alerts" else view.sees(item.subject)
-
-
-def trim(view: View, item: Any) -> None:
-    """Leaves out what something that is in sight says of what is not."""
-    match item:
-        case report_pb2.LedgerEntry():
-            windows = [each for each in item.windows if _id(each.source) in view.seen]
-            del item.windows[:]
-            item.windows.extend(windows)
-        case alert_pb2.Alert() if not view.sees(item.subject):
-            item.ClearField("subject")
-        case alert_pb2.DenialCount() if item.source and _id(item.source) not in view.seen:
-            item.source = item.message = ""
-        case _:
-            pass
-
-
 Filters = tuple[dict[str, Any], Callable[[Any], bool]]
 
 
@@ -383,16 +232,8 @@ async def look_at_reservations(view: View, everything: Iterable[quota_pb2.Reserv
         return await answered(view.client.quota.GetReservation(quota_pb2.GetReservationRequest(name=name)))
 
     for each in everything:
-        got = await get(view.world.id, _id(each.name))
+        got = await get(view.world.id, id_of(each.name))
         assert got == (each if view.sees(each.subject) else await get(view.world.id, nobodys))
-
-
-def subject_of(parts: dict[str, str], **more: str) -> types_pb2.Subject:
-    return types_pb2.Subject(**{**parts, **more})  # type: ignore[arg-type]  # no part of them is tags
-
-
-def _id(name: str) -> str:
-    return name.rpartition("/")[2]
 
 
 # --- where budgets stand
@@ -419,7 +260,7 @@ async def look_at_statuses(view: View, operator: Client) -> None:
             continue
         expected = await statuses(operator, world, completed(view, parts))
         if isinstance(expected, budget_pb2.ListBudgetStatusesResponse):
-            in_sight = [each for each in expected.statuses if _id(each.source) in view.seen]
+            in_sight = [each for each in expected.statuses if id_of(each.source) in view.seen]
             expected = budget_pb2.ListBudgetStatusesResponse(statuses=in_sight)
         assert got == expected, (view.identity, parts)
 

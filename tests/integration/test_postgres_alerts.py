@@ -228,7 +228,7 @@ HOT: list[tuple[str, str, list[Any], str]] = [
         "denials",
         "list_denials",
         ["o1", *[""] * 6, None, "", *[None] * 4, 50, ["core"]],
-        "denials_newest_first",
+        "denials_pkey",
     ),
 ]
 

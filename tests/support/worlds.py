@@ -82,13 +82,10 @@ class World(NamedTuple):
         return own | own_limits | {id_ for id_, team in self.policies.items() if team in own}
 
 
-def worlds(id_: str) -> st.SearchStrategy[World]:
-    """Organizations of this id. Each has a budget for all, and teams that somebody spends for."""
-    return _worlds(id_)
-
-
 @st.composite
-def _worlds(draw: st.DrawFn, id_: str) -> World:
+def worlds(draw: st.DrawFn, id_: str) -> World:
+    """Organizations of this id. Each has a budget for all, and teams that somebody spends for."""
+
     def some(kind: str, least: int, most: int) -> tuple[str, ...]:
         return tuple(f"{id_}.{kind}.{number}" for number in range(draw(st.integers(least, most))))
 
