@@ -54,20 +54,18 @@ async def open_pool(settings: PoolSettings) -> asyncpg.Pool:
 
 async def _connect(settings: PoolSettings) -> asyncpg.Pool:
     statement_timeout_ms = settings.command_timeout_ms + 1_000
-    connect_timeout_s = settings.connect_timeout_ms / 1_000
-    limited = await roles.may_take(settings.url, connect_timeout_s)
     return await asyncpg.create_pool(
         settings.url,
         min_size=settings.connections_min,
         max_size=settings.connections_max,
-        timeout=connect_timeout_s,
+        timeout=settings.connect_timeout_ms / 1_000,
         command_timeout=settings.command_timeout_ms / 1_000,
+        init=roles.take_on,
         server_settings={
             "application_name": "quota-service",
             "timezone": "UTC",
             "statement_timeout": str(statement_timeout_ms),
             "idle_in_transaction_session_timeout": str(10 * statement_timeout_ms),
-            **({"role": roles.APPLICATION} if limited else {}),
         },
     )
 

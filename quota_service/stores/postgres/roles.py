@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncpg
+from typing import TYPE_CHECKING
 
 from quota_service.stores.postgres import sql
 
+if TYPE_CHECKING:
+    from quota_service.stores.postgres.pool import Connection
+
 _SQL = sql.load("roles")
 
-APPLICATION = "quota_application"
 
-
-async def grant(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+async def grant(connection: Connection) -> None:
     """Makes the role and says what it may; to be done by the tables' owner, after every migration.
 
     An owner who may make no roles leaves it out: `quota doctor` tells.
@@ -23,11 +24,6 @@ async def grant(connection: asyncpg.Connection[asyncpg.Record]) -> None:
             await connection.execute(_SQL["grant"])
 
 
-async def may_take(url: str, timeout_s: float) -> bool:
-    """Whether who connects there may take the role on."""
-    connection = await asyncpg.connect(url, timeout=timeout_s)
-    try:
-        found: bool = await connection.fetchval(_SQL["may_take"])
-        return found
-    finally:
-        await connection.close()
+async def take_on(connection: Connection) -> None:
+    """From now on the session may do no more than the role, if it may take it on at all."""
+    await connection.execute(_SQL["take_on"])

@@ -54,10 +54,8 @@ BEGIN
 END
 $$;
 
--- name: may_take
--- Whether the one who connects may take the role on, and need not have it already.
-SELECT EXISTS (
-    SELECT FROM pg_roles WHERE rolname = 'quota_application' AND rolname <> current_user AND pg_has_role(
-        current_user, oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END
-    )
+-- name: take_on
+-- For the session, where whoever has connected may. It lasts: what a pool resets between uses leaves it.
+SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = 'quota_application' AND rolname <> current_user AND pg_has_role(
+    current_user, oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END
 );
