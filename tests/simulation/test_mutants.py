@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.run import run
 
-FIRST_SEED, SEEDS_MAX = 50_400, 2_000
+FIRST_SEED, SEEDS_MAX = 61_255, 2_000
 """From where even the rarest is missed soon: keeps-ended takes some three hundred seeds on average."""
 
 

@@ -232,7 +232,7 @@ def test_every_problem_is_reported_not_only_the_first() -> None:
 
 
 def test_deeply_nested_input_is_a_problem_and_no_crash() -> None:
-    assert "this is not YAML" in errors_of("a: " + "[" * 20_000)[0]
+    assert "this is not YAML" in errors_of("a: " + "[" * 1_500)[0]
 
 
 def test_a_thing_declared_in_two_files_names_both_places() -> None:
