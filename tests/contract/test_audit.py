@@ -169,6 +169,26 @@ async def test_adjustments_and_reallocations_tell_how_the_windows_limits_stand(a
     ]
 
 
+async def test_an_adjustment_until_a_date_tells_what_the_budget_becomes_and_why(admin: Client) -> None:
+    await admin.found_acme()
+    await admin.budget("b", limits=LIMIT)
+    request = money_pb2.AdjustBudgetRequest(
+        name=f"{ACME}/budgets/b",
+        amounts=types_pb2.Amounts(cost_micros=500),
+        reason="until the launch",
+        request_id="one",
+    )
+    request.until.FromSeconds(4_000_000_000)
+    await admin.budgets.AdjustBudget(request, metadata=(("x-reason", "another"), ("x-request-id", "other")))
+    event = (await events(admin))[0]
+    assert (event.method, event.reason) == ("quota.v1.BudgetService/AdjustBudget", "until the launch")
+    assert (event.request_id, event.resource) == ("one", f"{ACME}/budgets/b")
+    assert not event.before.adjustments
+    [adjustment] = event.after.adjustments
+    assert (adjustment.change.cost_micros, adjustment.reason) == (500, "until the launch")
+    assert adjustment.until == request.until
+
+
 async def test_an_organization_s_trail_begins_with_its_creation_and_outlives_it(admin: Client) -> None:
     organization = directory_pb2.Organization(display_name="Acme")
     create = directory_pb2.CreateOrganizationRequest(organization_id="acme", organization=organization)

@@ -31,13 +31,18 @@ class Changes:
     publisher: VersionPublisher
 
     @asynccontextmanager
-    async def change(self, organization: str) -> AsyncIterator[Change]:
-        """One change. Raises OrganizationNotFound, and StoreUnavailable where a store does not answer.
+    async def change(
+        self, organization: str, *, reason: str = "", request_id: str = ""
+    ) -> AsyncIterator[Change]:
+        """One change. `reason` and `request_id`: what the request itself says of it, where it does. Raises
+        OrganizationNotFound, and StoreUnavailable where a store does not answer.
 
         After a StoreUnavailable the change may have been committed and not published: the caller repeats it.
         A repeat that finds nothing left to change publishes nevertheless.
         """
-        async with self.store.change(organization, authorship.current()) as change:
+        by = authorship.current()
+        by = by._replace(reason=reason or by.reason, request_id=request_id or by.request_id)
+        async with self.store.change(organization, by) as change:
             yield change
         await self.publisher.publish_version(organization, change.version)
 

@@ -77,7 +77,8 @@ class LastingAdjustments:
             until_ms=until_ms,
             reason=request.reason,
         )
-        async with self.changes.change(request.organization) as change:
+        said = {"reason": request.reason, "request_id": request.request_id}
+        async with self.changes.change(request.organization, **said) as change:
             written = await change.write_entry(_entry(request, until_ms, found.term, now_ms))
             if written is Written.CONFLICT:
                 raise conflict(request.request_id)

@@ -12,7 +12,7 @@ from quota_service.application.ports import Stored
 from quota_service.application.verification import Chain, Found, Heads, Verified
 from quota_service.domain.api_key import ApiKey
 from quota_service.domain.audit import Head, Tampering
-from quota_service.domain.budget import Budget
+from quota_service.domain.budget import Adjustment, Budget
 from quota_service.domain.errors import FieldProblem, InvalidRequest
 from quota_service.domain.model_policy import ModelPolicy
 from quota_service.domain.pricing import Model
@@ -137,7 +137,9 @@ def _state(organization: str, state: State | None) -> pb.AuditedState | None:
         case ApiKey():
             return pb.AuditedState(api_key=_bare(directory.api_key(organization, _stored(state))))
         case Budget():
-            return pb.AuditedState(budget=_bare(budget.budget(organization, _stored(state))))
+            adjustments = [_adjustment(each) for each in state.adjustments]
+            shown = _bare(budget.budget(organization, _stored(state)))
+            return pb.AuditedState(budget=shown, adjustments=adjustments)
         case RateLimit():
             return pb.AuditedState(rate_limit=_bare(ratelimit.rate_limit(organization, _stored(state))))
         case ModelPolicy():
@@ -148,6 +150,15 @@ def _state(organization: str, state: State | None) -> pb.AuditedState | None:
         case _:
             windows = [_window_limit(organization, limit) for limit in state]
             return pb.AuditedState(window_limits=pb.WindowLimits(windows=windows))
+
+
+def _adjustment(value: Adjustment) -> pb.LastingAdjustment:
+    return pb.LastingAdjustment(
+        each_value=value.each_value,
+        change=some_amounts(value.amounts),
+        until=timestamp(value.until_ms),
+        reason=value.reason,
+    )
 
 
 def _window_limit(organization: str, limit: WindowLimit) -> pb.WindowLimit:

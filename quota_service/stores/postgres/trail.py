@@ -19,6 +19,9 @@ from quota_service.stores.postgres.times import to_time, to_us
 
 _SQL = sql.load("audit")
 
+EVENTS_PER_READ = 1_000
+"""Each may have two large documents."""
+
 
 async def append(
     connection: Connection, organization: str, told: Sequence[tuple[Authorship, Changed]]
@@ -62,6 +65,7 @@ class PostgresTrail:
         return [_trail_row(_event(row)) for row in rows[:page_size]], following
 
     async def verify(self, organization: str, after: int, count: int) -> Looked:
+        count = min(count, EVENTS_PER_READ)
         head = Head(after, await self.hash_of(organization, after) or audit.NO_HASH)
         with translated():
             rows = await self._pool.fetch(_SQL["events_from"], organization, after, count + 1)

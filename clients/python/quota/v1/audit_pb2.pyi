@@ -109,6 +109,7 @@ class AuditedState(_message.Message):
     MODEL_POLICY_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     WINDOW_LIMITS_FIELD_NUMBER: _builtins.int
+    ADJUSTMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def organization(self) -> _directory_pb2.Organization:
         """The organization and its settings."""
@@ -149,6 +150,10 @@ class AuditedState(_message.Message):
     def window_limits(self) -> Global___WindowLimits:
         """The limits of windows, after AdjustBudget and ReallocateBudget."""
 
+    @_builtins.property
+    def adjustments(self) -> _containers.RepeatedCompositeFieldContainer[Global___LastingAdjustment]:
+        """Of a budget: its adjustments that hold until a date."""
+
     def __init__(
         self,
         *,
@@ -162,16 +167,55 @@ class AuditedState(_message.Message):
         model_policy: _model_policy_pb2.ModelPolicy | None = ...,
         model: _catalog_pb2.Model | None = ...,
         window_limits: Global___WindowLimits | None = ...,
+        adjustments: _abc.Iterable[Global___LastingAdjustment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "budget", b"budget", "model", b"model", "model_policy", b"model_policy", "organization", b"organization", "project", b"project", "rate_limit", b"rate_limit", "state", b"state", "team", b"team", "user", b"user", "window_limits", b"window_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "budget", b"budget", "model", b"model", "model_policy", b"model_policy", "organization", b"organization", "project", b"project", "rate_limit", b"rate_limit", "state", b"state", "team", b"team", "user", b"user", "window_limits", b"window_limits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustments", b"adjustments", "api_key", b"api_key", "budget", b"budget", "model", b"model", "model_policy", b"model_policy", "organization", b"organization", "project", b"project", "rate_limit", b"rate_limit", "state", b"state", "team", b"team", "user", b"user", "window_limits", b"window_limits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_state: _TypeAlias = _typing.Literal["organization", "team", "user", "project", "api_key", "budget", "rate_limit", "model_policy", "model", "window_limits"]  # noqa: Y015
     _WhichOneofArgType_state: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_state) -> _WhichOneofReturnType_state | None: ...
 
 Global___AuditedState: _TypeAlias = AuditedState  # noqa: Y015
+
+@_typing.final
+class LastingAdjustment(_message.Message):
+    """An adjustment that holds until a date."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EACH_VALUE_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    each_value: _builtins.str
+    """Value of the budget's `each` dimension, if it has one."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def change(self) -> _types_pb2.Amounts:
+        """By how much every window's limit is raised or (below 0) cut: money in micro-USD, tokens, requests."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """Until when."""
+
+    def __init__(
+        self,
+        *,
+        each_value: _builtins.str = ...,
+        change: _types_pb2.Amounts | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "each_value", b"each_value", "reason", b"reason", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LastingAdjustment: _TypeAlias = LastingAdjustment  # noqa: Y015
 
 @_typing.final
 class WindowLimits(_message.Message):
