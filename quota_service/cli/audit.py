@@ -71,12 +71,14 @@ class Result:
     findings: list[pb.Tampering] = field(default_factory=list)
     events: int = 0
     entries: int = 0
+    unnamed: int = 0
     last: pb.VerifyAuditTrailResponse = field(default_factory=pb.VerifyAuditTrailResponse)
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "organization": f"organizations/{self.organization}",
             "findings": [output.as_dict(each) for each in self.findings],
+            "unnamedFindings": self.unnamed,
             "verifiedEvents": self.events,
             "verifiedLedgerEntries": self.entries,
             "unsealedLedgerEntries": self.last.unsealed_ledger_entries,
@@ -90,7 +92,8 @@ class Result:
 def verify(head: str | None) -> int:
     """Verify that the audit trail and the ledger say what was written, event by event and entry by entry.
 
-    All organizations, unless --organization names one. Keep the head that is printed where those who run the
+    All organizations that there are, unless --organization names one: a trail outlives its organization. Keep
+    the head that is printed where those who run the
     database cannot change it: given to a later run, it shows that nothing was taken away or made anew.
 
     \b
@@ -129,6 +132,7 @@ async def _verify(session: Session, organization: str, known: pb.TrailHead | Non
             page = await session.connection.call(session.connection.audit.VerifyAuditTrail, request)
             result.last = page
             result.findings += page.findings
+            result.unnamed += page.unnamed_findings
             result.events += page.verified_events
             result.entries += page.verified_ledger_entries
             if not page.next_page_token:
@@ -198,7 +202,8 @@ def _print_result(result: Result) -> None:
         click.echo(f"{each.name}: {each.message}")
     verdict = "as they were written"
     if result.findings:
-        verdict = output.styled(output.counted(len(result.findings), "finding"), fg="red", bold=True)
+        number = len(result.findings) + result.unnamed
+        verdict = output.styled(output.counted(number, "finding"), fg="red", bold=True)
     click.echo(f"{result.organization}: {_looked_at(result)}: {verdict}")
     if unsealed := result.last.unsealed_ledger_entries:
         output.note(f"ledger entries too new to be sealed: {unsealed:,}")

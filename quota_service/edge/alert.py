@@ -54,6 +54,6 @@ class AlertServicer(AlertServiceServicer):
 def _numbers(position: str, count: int) -> list[int]:
     """The numbers of a position, none at the beginning. Raises PageTokenInvalid."""
     parts = position.split(":") if position else []
-    if parts and (len(parts) != count or not all(part.isdecimal() for part in parts)):
+    if parts and len(parts) != count:
         raise PageTokenInvalid
-    return [int(part) for part in parts]
+    return [paging.parsed(part) for part in parts]

@@ -27,11 +27,8 @@ class AuditServicer(AuditServiceServicer):
         self, request: pb.ListAuditEventsRequest, context: Context
     ) -> pb.ListAuditEventsResponse:
         organization = names.parse_organization(request.parent, "parent")
-        filter_, position = filter_of(request, organization), paging.position(request)
-        if position and not position.isdecimal():
-            raise PageTokenInvalid
+        filter_, before = filter_of(request, organization), paging.number(request)
         await self._require(organization)
-        before = int(position) if position else None
         rows, following = await self._trail.list(organization, filter_, paging.page_size(request), before)
         return pb.ListAuditEventsResponse(
             audit_events=[audit_event(organization, row) for row in rows],
@@ -58,6 +55,6 @@ def _position(request: pb.VerifyAuditTrailRequest) -> Position:
     told = paging.position(request)
     if not told:
         return Position()
-    if told[0] not in tuple(Chain) or not told[1:].isdecimal():
+    if told[0] not in tuple(Chain):
         raise PageTokenInvalid
-    return Position(Chain(told[0]), int(told[1:]))
+    return Position(Chain(told[0]), paging.parsed(told[1:]))

@@ -11,7 +11,7 @@ from quota_service.application.administration.organizations import Organizations
 from quota_service.application.dead_letters import DeadLetters
 from quota_service.application.operations.doctor import Doctor
 from quota_service.application.operations.reconciliation import Reconciliation
-from quota_service.domain.errors import FieldProblem, NameMalformed, PageTokenInvalid
+from quota_service.domain.errors import FieldProblem, NameMalformed
 from quota_service.edge import names, paging
 from quota_service.edge.calls import Context
 from quota_service.edge.convert.operations import dead_letter, diagnosis, reconcile_response, replayed
@@ -49,11 +49,11 @@ class OperationsServicer(OperationsServiceServicer):
         self, request: pb.ListDeadLettersRequest, context: Context
     ) -> pb.ListDeadLettersResponse:
         organization = names.parse_organization(request.parent, "parent")
-        position = paging.position(request)
-        if position and not position.isdecimal():
-            raise PageTokenInvalid
+        after = paging.number(request)
         await self._organizations.get(organization)
-        page = await self._dead_letters.list(organization, paging.page_size(request), position)
+        page = await self._dead_letters.list(
+            organization, paging.page_size(request), "" if after is None else str(after)
+        )
         return pb.ListDeadLettersResponse(
             dead_letters=[dead_letter(organization, each) for each in page.items],
             next_page_token=paging.token(request, page.next),

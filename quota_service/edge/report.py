@@ -9,7 +9,6 @@ from quota.v1.report_pb2_grpc import ReportServiceServicer
 from quota_service.application import showing
 from quota_service.application.administration.organizations import Organizations
 from quota_service.application.ledger_ports import Ledger
-from quota_service.domain.errors import PageTokenInvalid
 from quota_service.edge import names, paging
 from quota_service.edge.access import control as access
 from quota_service.edge.calls import Context
@@ -27,7 +26,7 @@ class ReportServicer(ReportServiceServicer):
         self, request: pb.ListLedgerEntriesRequest, context: Context
     ) -> pb.ListLedgerEntriesResponse:
         organization = names.parse_organization(request.parent, "parent")
-        filter_, before = filter_of(request, organization), _before(request)
+        filter_, before = filter_of(request, organization), paging.number(request)
         await self._organizations.get(organization)
         sight = access.sight()
         if not (written_by_this_version(request.type) and sight.sees(f"{names.BUDGETS}/{filter_.budget}")):
@@ -38,13 +37,3 @@ class ReportServicer(ReportServiceServicer):
             ledger_entries=[ledger_entry(organization, showing.entry(row, sight)) for row in rows],
             next_page_token=paging.token(request, "" if following is None else str(following)),
         )
-
-
-def _before(request: pb.ListLedgerEntriesRequest) -> int | None:
-    """The ledger's pages begin below the number of an entry."""
-    position = paging.position(request)
-    if not position:
-        return None
-    if not position.isdecimal():
-        raise PageTokenInvalid
-    return int(position)

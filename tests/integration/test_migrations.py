@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from quota_service.stores.postgres import migrate as migrations
-from quota_service.stores.postgres import sql
+from quota_service.stores.postgres import roles, sql
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.migrate import (
     MigrationError,
@@ -119,6 +119,37 @@ async def test_a_login_that_is_no_more_than_a_member_of_the_role_is_enough_to_se
     finally:
         await close_pool(pool)
         await owner.execute(f"DROP ROLE {login}")
+
+
+async def test_every_table_and_sequence_is_granted_by_name_and_nothing_of_others(owner: asyncpg.Pool) -> None:
+    tables = await owner.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+        " AND NOT relispartition"
+    )
+    assert {row["relname"] for row in tables} == roles.PRIVILEGES.keys()
+    sequences = await owner.fetch(
+        "SELECT c.relname FROM pg_class c LEFT JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'i'"
+        " WHERE c.relnamespace = 'public'::regnamespace AND d.objid IS NULL AND CASE c.relkind"
+        " WHEN 'S' THEN NOT has_sequence_privilege('quota_application', c.oid, 'USAGE') ELSE false END"
+    )
+    assert sequences == []
+
+
+async def test_a_schema_that_is_found_by_the_login_s_name_is_still_found(postgres_url: str) -> None:
+    login = f"own_{secrets.token_hex(6)}"
+    parts = urlsplit(postgres_url)
+    admin = await asyncpg.connect(postgres_url)
+    try:
+        await admin.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'x'; CREATE SCHEMA AUTHORIZATION {login}")
+        await admin.execute(f"GRANT quota_application TO {login}")
+        pool = await open_pool(
+            PoolSettings(url=parts._replace(netloc=f"{login}:x@{parts.hostname}:{parts.port}").geturl())
+        )
+        assert await pool.fetchval("SELECT current_schema()") == login
+        await close_pool(pool)
+    finally:
+        await admin.execute(f"DROP OWNED BY {login}; DROP ROLE {login}")
+        await admin.close()
 
 
 async def test_partitions_reach_from_the_previous_month_to_three_ahead(pool: asyncpg.Pool) -> None:

@@ -153,15 +153,64 @@ async def test_a_trail_whose_end_is_gone_does_not_have_the_head_that_was_kept(
     assert ("HEAD_CHANGED", "ledgerSeals/1") in await named(client, known_head=head)
 
 
-async def test_an_old_entry_that_no_seal_covers_is_named(
+async def test_what_was_put_where_nothing_is_ever_written_is_named(
     client: Client, stores: Stores, numbers: list[int]
 ) -> None:
-    await stores.execute(
-        f"{FREED}INSERT INTO ledger_entries SELECT (e).* FROM ("
-        f" SELECT jsonb_populate_record(e, jsonb_build_object('id', e.id + 1000, 'create_time',"
-        f" e.create_time - interval '11 minutes')) AS e FROM ledger_entries e WHERE id = {numbers[0]}) made"
+    """Below the first, beyond the newest, where the sealer has been, and a second time."""
+    newest = numbers[-1]
+    copied = (
+        "INSERT INTO ledger_entries SELECT (e).* FROM ("
+        " SELECT jsonb_populate_record(e, jsonb_build_object('id', {})) AS e FROM ledger_entries e"
+        f" WHERE id = {numbers[0]} LIMIT 1) made"
     )
-    assert await named(client) == [("UNSEALED", f"ledgerEntries/{numbers[0] + 1000}")]
+    await stores.execute("UPDATE ledger_sealed SET last_id = last_id + 2")
+    await stores.execute("SELECT setval('ledger_entry_ids', last_value + 1) FROM ledger_entry_ids")
+    for id_ in (0, newest + 1, newest + 1000, newest):
+        await stores.execute(copied.format(id_))
+    await stores.execute(
+        "INSERT INTO audit_events SELECT organization, -1, create_time, actor, method, request_id, reason,"
+        " resource, before, after, previous_hash, hash FROM audit_events WHERE sequence = 1"
+    )
+    assert await named(client) == [
+        ("ADDED", "auditEvents/-1"),
+        ("CHANGED", f"ledgerEntries/{newest}"),
+        ("ADDED", "ledgerEntries/0"),
+        ("UNSEALED", f"ledgerEntries/{newest + 1}"),
+        ("UNSEALED", f"ledgerEntries/{newest + 1000}"),
+    ]
+
+
+async def test_what_was_made_unreadable_is_named_and_hides_nothing_else(
+    client: Client, stores: Stores, numbers: list[int]
+) -> None:
+    await stores.execute(FREED + "UPDATE ledger_seals SET entries = entries || '\\x00'")
+    for sequence, document in enumerate(("[]", '{"windows":[{"window":1}]}', '{"windows":', "7"), 2):
+        await stores.execute(
+            f"{FREED}UPDATE audit_events SET after = '{document}' WHERE sequence = {sequence}"
+        )
+    assert await named(client) == [
+        *(("CHANGED", f"auditEvents/{sequence}") for sequence in (2, 3, 4, 5)),
+        ("CHANGED", "ledgerSeals/1"),
+    ]
+    listed = await client.audit.ListAuditEvents(audit_pb2.ListAuditEventsRequest(parent=ACME))
+    assert [each.HasField("after") for each in listed.audit_events] == [False] * 4 + [True]
+
+
+async def test_the_newest_writer_of_all_is_waited_for(
+    client: Client, pool: asyncpg.Pool, numbers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seals_module, "PATIENCE_S", 0.3)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT * FROM begin_ledger_write(ARRAY['acme'], '{}', '{}', '{}')")
+        id_ = await connection.fetchval("SELECT nextval('ledger_entry_ids')")
+        await PostgresSeals(pool).seal()  # nobody has begun or ended anything since
+        await connection.execute(
+            "INSERT INTO ledger_entries SELECT (e).* FROM ("
+            f" SELECT jsonb_populate_record(e, '{{\"id\": {id_}}}') AS e FROM ledger_entries e"
+            f" WHERE id = {numbers[-1]}) made"
+        )
+    await PostgresSeals(pool).seal()
+    assert await named(client) == []
 
 
 async def test_what_is_still_being_written_is_not_passed_over(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quota.v1 import budget_pb2, directory_pb2, types_pb2
 from quota_service.domain.errors import InvalidRequest, NameMalformed, PageTokenInvalid
@@ -44,6 +46,20 @@ def _list_users(**fields: object) -> directory_pb2.ListUsersRequest:
 def test_a_token_leads_to_its_position_whatever_the_page_size() -> None:
     token = paging.token(_list_users(page_size=2), "ada")
     assert paging.position(_list_users(page_size=7, page_token=token)) == "ada"
+
+
+@given(st.text(min_size=1, max_size=200))
+def test_a_token_is_taken_back_and_looks_like_no_secret(position: str) -> None:
+    request = directory_pb2.ListTeamsRequest(parent="organizations/acme")
+    request.page_token = paging.token(request, position)
+    assert paging.position(request) == position
+    assert not {"-", "_"} & set(request.page_token)
+
+
+@pytest.mark.parametrize("told", ["x", "-1", "1.0", "9223372036854775808", "9" * 40, "٣"])
+def test_a_position_that_is_no_number_of_the_ledger_is_refused(told: str) -> None:
+    with pytest.raises(PageTokenInvalid):
+        paging.parsed(told)
 
 
 def test_the_first_page_needs_no_token_and_the_last_gives_none() -> None:

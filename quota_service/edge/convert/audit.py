@@ -26,6 +26,7 @@ from quota_service.edge.convert.times import milliseconds, timestamp
 V = TypeVar("V")
 M = TypeVar("M", bound=Message)
 
+FINDINGS_MAX = 1_000
 LEDGER_SEALS = "ledgerSeals"
 
 _SENTENCES = {
@@ -77,7 +78,8 @@ def heads_of(message: pb.TrailHead) -> Heads:
 def verified(organization: str, stretch: Verified, page_token: str) -> pb.VerifyAuditTrailResponse:
     """What was found in a stretch."""
     return pb.VerifyAuditTrailResponse(
-        findings=[_tampering(organization, found) for found in stretch.findings],
+        findings=[_tampering(organization, found) for found in stretch.findings[:FINDINGS_MAX]],
+        unnamed_findings=max(0, len(stretch.findings) - FINDINGS_MAX),
         verified_events=stretch.events,
         verified_ledger_entries=stretch.entries,
         unsealed_ledger_entries=stretch.unsealed,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
@@ -67,7 +66,7 @@ def state(resource: str, text: str | None) -> State | None:
     """What a document of the trail tells; `None` where it is none, or somebody has made it unreadable."""
     try:
         return None if text is None else _state(resource.partition("/")[0], text)
-    except (msgspec.MsgspecError, LookupError, TypeError, ValueError):
+    except (msgspec.MsgspecError, AttributeError, LookupError, TypeError, ValueError):
         return None
 
 
@@ -75,7 +74,7 @@ def _state(collection: str, text: str) -> State:
     if collection == ORGANIZATION:
         return documents.decode(Organization, text)
     if text.startswith(_WINDOWS):
-        return tuple(_window_limit(each) for each in msgspec.json.decode(text)["windows"])
+        return msgspec.json.decode(text, type=_WindowLimits).windows
     return documents.decode(documents.CLASSES[_KINDS[collection]], text)
 
 
@@ -117,13 +116,12 @@ def _changed(before: Sequence[WindowLimit], after: Sequence[WindowLimit]) -> Cha
 _WINDOWS = '{"windows":'
 
 
+class _WindowLimits(msgspec.Struct, frozen=True):
+    windows: tuple[WindowLimit, ...]
+
+
 def _windows(limits: Sequence[WindowLimit]) -> str:
-    told = [{**limit.window._asdict(), "change": limit.change} for limit in limits]
-    return msgspec.json.encode({"windows": told}).decode()
-
-
-def _window_limit(told: Mapping[str, Any]) -> WindowLimit:
-    return WindowLimit(WindowRef(*(told[part] for part in WindowRef._fields)), Amounts(*told["change"]))
+    return msgspec.json.encode(_WindowLimits(tuple(limits))).decode()
 
 
 def _limit(stands: Mapping[_Counter, Amounts], entry: Entry, change: LimitChange) -> WindowLimit:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from datetime import timedelta
+from collections.abc import Iterator
 
 import asyncpg
 
@@ -28,9 +28,6 @@ TRANSACTIONS_PER_ROUND = 100
 LOOK_EVERY_S = 0.1
 PATIENCE_S = 10.0
 """How long to wait for transactions that are under way; then the next time will do."""
-
-UNSEALED_LONG = timedelta(minutes=10)
-"""An entry that is not sealed by then is one that the sealer has never seen."""
 
 _SEALED = struct.Struct(">q16s")
 """How a seal tells of an entry: its id and its digest."""
@@ -61,19 +58,21 @@ class PostgresSeals:
             Finding(finding.tampering, finding.number, in_seals=True)
             for finding in audit.broken_links(head, links)
         ]
-        sealed = dict(pair for row in rows for pair in _SEALED.iter_unpack(row["entries"]))
+        sealed = dict(pair for row in rows for pair in _unpacked(row["entries"]))
         with translated():
             found = await self._pool.fetch(
                 _SQL["digests"], organization, before["last_id"] if before else 0, last_id
             )
         findings += audit.differences(sealed, {row["id"]: row["digest"] for row in found})
+        if not after:
+            findings += await self._below_one(organization)
         at = Head(rows[-1]["sequence"], rows[-1]["hash"]) if rows else head
         if rows:
             return Looked(findings, len(sealed), at, more=True)
         with translated():
-            rest = await self._pool.fetchrow(_SQL["unsealed"], organization, last_id, UNSEALED_LONG)
+            rest = await self._pool.fetchrow(_SQL["unsealed"], organization, last_id, audit.MISSING_NAMED_MAX)
         assert rest is not None
-        findings += [Finding(Tampering.UNSEALED, number) for number in rest["old"]]
+        findings += [Finding(Tampering.UNSEALED, number) for number in rest["strays"]]
         return Looked(findings, 0, at, more=False, unsealed=rest["entries"])
 
     async def hash_of(self, organization: str, sequence: int) -> bytes | None:
@@ -85,6 +84,12 @@ class PostgresSeals:
         with translated():
             row = await self._pool.fetchrow(_SQL["end_of_seals"], organization)
         return Head(row["sequence"], row["hash"]) if row else Head()
+
+    async def _below_one(self, organization: str) -> list[Finding]:
+        """Ids begin at 1."""
+        with translated():
+            rows = await self._pool.fetch(_SQL["below_one"], organization, audit.MISSING_NAMED_MAX)
+        return [Finding(Tampering.ADDED, row["id"]) for row in rows]
 
     async def _is_decided(self) -> bool:
         """Waits until what had been begun by now is written or never will be."""
@@ -106,3 +111,8 @@ class PostgresSeals:
                 await connection.execute(
                     _SQL["seal"], sealed_to, min(last_id, sealed_to + IDS_PER_TRANSACTION)
                 )
+
+
+def _unpacked(entries: bytes) -> Iterator[tuple[int, bytes]]:
+    """What a seal tells of each entry; of one that somebody has cut, as much as there is."""
+    return _SEALED.iter_unpack(entries[: len(entries) // _SEALED.size * _SEALED.size])

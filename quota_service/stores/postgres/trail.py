@@ -10,7 +10,7 @@ import asyncpg
 
 from quota_service.application.audit_ports import Looked, TrailFilter, TrailRow
 from quota_service.domain import audit
-from quota_service.domain.audit import AuditEvent, Authorship, Changed, Head
+from quota_service.domain.audit import AuditEvent, Authorship, Changed, Finding, Head, Tampering
 from quota_service.stores.postgres import audited, sql
 from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.errors import translated
@@ -20,7 +20,10 @@ from quota_service.stores.postgres.times import to_time, to_us
 _SQL = sql.load("audit")
 
 EVENTS_PER_READ = 1_000
+PAGE_CHARACTERS_MAX = 1_000_000
 """Each may have two large documents."""
+
+NAMED_MAX = audit.MISSING_NAMED_MAX
 
 
 async def append(
@@ -61,18 +64,23 @@ class PostgresTrail:
         arguments = (organization, filter_.actor, filter_.method, filter_.resource, *times)
         with translated():
             rows = await self._pool.fetch(_SQL["list_events"], *arguments, before, page_size + 1)
-        following = rows[page_size - 1]["sequence"] if len(rows) > page_size else None
-        return [_trail_row(_event(row)) for row in rows[:page_size]], following
+        page = _fitting(rows[:page_size])
+        following = page[-1]["sequence"] if len(rows) > len(page) else None
+        return [_trail_row(_event(row)) for row in page], following
 
     async def verify(self, organization: str, after: int, count: int) -> Looked:
         count = min(count, EVENTS_PER_READ)
         head = Head(after, await self.hash_of(organization, after) or audit.NO_HASH)
         with translated():
             rows = await self._pool.fetch(_SQL["events_from"], organization, after, count + 1)
+            strays = (
+                () if after else await self._pool.fetch(_SQL["events_below_one"], organization, NAMED_MAX)
+            )
         events = [_event(row) for row in rows[:count]]
         links = [audit.Link(event.sequence, event.previous, event.hash, event.digest()) for event in events]
         at = Head(events[-1].sequence, events[-1].hash) if events else head
-        return Looked([*audit.broken_links(head, links)], len(events), at, len(rows) > count)
+        added = [Finding(Tampering.ADDED, row["sequence"]) for row in strays]
+        return Looked([*added, *audit.broken_links(head, links)], len(events), at, len(rows) > count)
 
     async def hash_of(self, organization: str, sequence: int) -> bytes | None:
         with translated():
@@ -87,6 +95,16 @@ class PostgresTrail:
 
 def _head(end: asyncpg.Record | None) -> Head:
     return Head() if end is None or end["sequence"] is None else Head(end["sequence"], end["hash"])
+
+
+def _fitting(rows: Sequence[asyncpg.Record]) -> Sequence[asyncpg.Record]:
+    """As many as an answer has room for, and one at least."""
+    room = PAGE_CHARACTERS_MAX
+    for count, row in enumerate(rows):
+        room -= len(row["before"] or "") + len(row["after"] or "")
+        if room < 0:
+            return rows[: max(count, 1)]
+    return rows
 
 
 def _row_of(event: AuditEvent, now: datetime) -> tuple[object, ...]:

@@ -296,7 +296,7 @@ class ListAuditEventsRequest(_message.Message):
     parent: _builtins.str
     """`organizations/{organization}`."""
     page_size: _builtins.int
-    """At most this many, 0–1,000. 0: 50."""
+    """At most this many, 0–1,000; fewer where they are large. 0: 50."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first page. Valid only with the same other fields."""
     actor: _builtins.str
@@ -374,7 +374,7 @@ class VerifyAuditTrailRequest(_message.Message):
     parent: _builtins.str
     """`organizations/{organization}`."""
     page_size: _builtins.int
-    """About how many events and ledger entries to look at, 0–100,000. 0: 20,000."""
+    """About how many events and ledger entries to look at, 0–50,000. 0: 20,000."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first page. Valid only with the same other fields."""
     @_builtins.property
@@ -443,6 +443,7 @@ class VerifyAuditTrailResponse(_message.Message):
     UNSEALED_LEDGER_ENTRIES_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UNNAMED_FINDINGS_FIELD_NUMBER: _builtins.int
     verified_events: _builtins.int
     """How many events this page looked at."""
     verified_ledger_entries: _builtins.int
@@ -451,9 +452,11 @@ class VerifyAuditTrailResponse(_message.Message):
     """How many ledger entries are too new to be sealed. On the last page."""
     next_page_token: _builtins.str
     """Set where more is to be looked at."""
+    unnamed_findings: _builtins.int
+    """How many more there are on this page than are listed."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Tampering]:
-        """What is not as it was written, on this page. Empty: all of it is."""
+        """What is not as it was written, on this page, at most 1,000. Empty: all of it is."""
 
     @_builtins.property
     def head(self) -> Global___TrailHead:
@@ -468,10 +471,11 @@ class VerifyAuditTrailResponse(_message.Message):
         unsealed_ledger_entries: _builtins.int = ...,
         head: Global___TrailHead | None = ...,
         next_page_token: _builtins.str = ...,
+        unnamed_findings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "head", b"head", "next_page_token", b"next_page_token", "unsealed_ledger_entries", b"unsealed_ledger_entries", "verified_events", b"verified_events", "verified_ledger_entries", b"verified_ledger_entries"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "head", b"head", "next_page_token", b"next_page_token", "unnamed_findings", b"unnamed_findings", "unsealed_ledger_entries", b"unsealed_ledger_entries", "verified_events", b"verified_events", "verified_ledger_entries", b"verified_ledger_entries"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class AuditServiceStub:
-    """Tells what has been changed. Every change that a call makes is written down in the same transaction: both happen or neither. The trail is
-    append-only, as the ledger is, and both are chained by hashes, so that whoever changes them behind the service's back is found out.
+    """Tells what has been changed. Every change that a call makes is written down in the same transaction: both happen or neither. (What AdjustBudget and
+    ReallocateBudget do to live windows happens in Valkey; the event is written with the ledger's entry of it.) The trail is append-only, as the ledger is, and
+    both are chained by hashes, so that whoever changes them behind the service's back is found out.
 
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (PostgreSQL did not answer; repeat the call), DEADLINE_EXCEEDED,
@@ -56,8 +57,9 @@ class AuditServiceStub:
 
 
 class AuditServiceServicer:
-    """Tells what has been changed. Every change that a call makes is written down in the same transaction: both happen or neither. The trail is
-    append-only, as the ledger is, and both are chained by hashes, so that whoever changes them behind the service's back is found out.
+    """Tells what has been changed. Every change that a call makes is written down in the same transaction: both happen or neither. (What AdjustBudget and
+    ReallocateBudget do to live windows happens in Valkey; the event is written with the ledger's entry of it.) The trail is append-only, as the ledger is, and
+    both are chained by hashes, so that whoever changes them behind the service's back is found out.
 
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (PostgreSQL did not answer; repeat the call), DEADLINE_EXCEEDED,
@@ -80,8 +82,9 @@ class AuditServiceServicer:
         """Looks at the events and at the ledger's entries of an organization, page by page, whether each is as it was written. Changes nothing. Go on with
         `next_page_token` until it is empty: a page without findings says nothing of the next one.
 
-        An entry of the ledger is sealed within a minute of being written; what somebody does to it before is not found. Whoever can write everything that
-        PostgreSQL holds can also make a whole trail anew, or take its newest events away: that is found by `known_head`, which somebody else has kept.
+        An entry of the ledger is sealed within a minute of being written; what somebody does to it before, or adds behind the newest, is not told from what
+        the service writes. Whoever can write everything that PostgreSQL holds can also make a whole trail anew, or take its newest events away: that is found
+        by `known_head`, which somebody else has kept.
 
         Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; INVALID_ARGUMENT / PAGE_TOKEN_INVALID.
         """
@@ -111,8 +114,9 @@ def add_AuditServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AuditService:
-    """Tells what has been changed. Every change that a call makes is written down in the same transaction: both happen or neither. The trail is
-    append-only, as the ledger is, and both are chained by hashes, so that whoever changes them behind the service's back is found out.
+    """Tells what has been changed. Every change that a call makes is written down in the same transaction: both happen or neither. (What AdjustBudget and
+    ReallocateBudget do to live windows happens in Valkey; the event is written with the ledger's entry of it.) The trail is append-only, as the ledger is, and
+    both are chained by hashes, so that whoever changes them behind the service's back is found out.
 
     Every method may answer, besides what it lists itself: INVALID_ARGUMENT / FIELD_INVALID (with the field) or NAME_MALFORMED, RESOURCE_EXHAUSTED /
     OVERLOADED (the server sheds load), UNAVAILABLE / STORE_UNAVAILABLE (PostgreSQL did not answer; repeat the call), DEADLINE_EXCEEDED,

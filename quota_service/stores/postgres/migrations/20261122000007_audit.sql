@@ -48,7 +48,7 @@ CREATE TRIGGER never_truncated BEFORE TRUNCATE ON ledger_seals FOR EACH STATEMEN
 CREATE INDEX ledger_entries_by_id ON ledger_entries USING brin (id) WITH (pages_per_range = 32, autosummarize = on);
 
 -- What tells one entry from any other. Names every column, so that one that is added later changes no digest; in PostgreSQL's binary
--- form, which depends on no setting and takes half as long to make as text.
+-- form, which depends on no setting but the client's encoding (UTF-8) and takes half as long to make as text.
 CREATE FUNCTION ledger_digest(e ledger_entries) RETURNS bytea LANGUAGE sql STABLE RETURN substring(sha256(record_send(ROW(
     e.id, e.create_time, e.organization, e.key, e.content_hash, e.type, e.reservation, e.team, e."user", e.api_key, e.project,
     e.cost_center, e.tags, e.provider, e.model, e.input_tokens, e.cached_input_tokens, e.cache_write_tokens, e.output_tokens,
@@ -85,8 +85,40 @@ BEGIN
 END
 $$;
 
--- The application's role owns no table, so it makes no partition either: it may ask for them.
-ALTER FUNCTION ensure_ledger_partitions(timestamptz) SECURITY DEFINER SET search_path FROM CURRENT;
+-- The application's role owns no table, so it makes no partition either: it may ask for them. What runs with the owner's rights names
+-- everything that somebody else could put before it.
+CREATE OR REPLACE FUNCTION ensure_ledger_partitions(at timestamptz DEFAULT now()) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    schema text := (SELECT n.nspname FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+        WHERE p.oid = 'ensure_ledger_partitions(timestamptz)'::pg_catalog.regprocedure);
+    this_month timestamp := pg_catalog.date_trunc('month'::text, at AT TIME ZONE 'UTC'::text);
+    month timestamp;
+    part text;
+    made integer := 0;
+BEGIN
+    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('ensure_ledger_partitions'::text, 0::bigint));
+    FOR month IN
+        SELECT pg_catalog.generate_series(this_month - interval '1 month', this_month + interval '3 months', interval '1 month')
+    LOOP
+        part := 'ledger_entries_'::text || pg_catalog.to_char(month, 'YYYY_MM'::text);
+        CONTINUE WHEN pg_catalog.to_regclass(pg_catalog.format('%I.%I', schema, part)) IS NOT NULL;
+        EXECUTE pg_catalog.format('CREATE TABLE %1$I.%2$I (LIKE %1$I.ledger_entries INCLUDING ALL)', schema, part);
+        EXECUTE pg_catalog.format('CREATE TRIGGER never_truncated BEFORE TRUNCATE ON %1$I.%2$I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION %1$I.refuse_change()', schema, part);
+        EXECUTE pg_catalog.format('ALTER TABLE %1$I.ledger_entries ATTACH PARTITION %1$I.%2$I FOR VALUES FROM (%3$L) TO (%4$L)',
+            schema, part, month AT TIME ZONE 'UTC'::text, (month + interval '1 month') AT TIME ZONE 'UTC'::text);
+        made := made + 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION ensure_ledger_partitions(timestamptz) FROM PUBLIC;
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION ensure_ledger_partitions(timestamptz) SECURITY DEFINER SET search_path = pg_catalog, %I, pg_temp',
+        current_schema());
+END
+$$;
 
 -- migrate:down
 

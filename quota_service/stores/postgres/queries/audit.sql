@@ -35,5 +35,9 @@ ORDER BY sequence DESC LIMIT $8;
 -- In the order in which they happened.
 SELECT * FROM audit_events WHERE organization = $1 AND sequence > $2 ORDER BY sequence LIMIT $3;
 
+-- name: events_below_one
+-- Sequences begin at 1.
+SELECT sequence FROM audit_events WHERE organization = $1 AND sequence < 1 ORDER BY sequence LIMIT $2;
+
 -- name: event_hash
 SELECT hash FROM audit_events WHERE organization = $1 AND sequence = $2;

@@ -4,7 +4,8 @@ SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery(
     current_setting('fsync')::boolean AS fsync, current_setting('full_page_writes')::boolean AS full_page_writes,
     current_setting('synchronous_commit') AS synchronous_commit, current_setting('max_connections')::int AS connections_max,
     (SELECT sum(numbackends) FROM pg_stat_database)::bigint AS connections_used,
-    has_table_privilege('ledger_entries', 'UPDATE') OR has_table_privilege('audit_events', 'DELETE') AS may_rewrite,
+    (SELECT bool_or(has_table_privilege(name, 'UPDATE, DELETE, TRUNCATE'))
+        FROM unnest(ARRAY['ledger_entries', 'ledger_keys', 'ledger_seals', 'audit_events']) AS name) AS may_rewrite,
     clock_timestamp() AS now;
 
 -- name: missing_partitions

@@ -25,37 +25,29 @@ BEGIN
     ) THEN
         EXECUTE format('GRANT quota_application TO %I', current_user);
     END IF;
-EXCEPTION WHEN insufficient_privilege THEN NULL;
+EXCEPTION WHEN insufficient_privilege OR unique_violation THEN NULL;
 END
 $$;
 
 -- name: grant
--- What the service may do: everything with what changes, add to what is append-only, and read what migrations leave. Partitions are
--- reached through their tables alone.
-DO $$
-DECLARE
-    name text;
-    may text;
-BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('quota_application', 0));
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO quota_application', current_schema());
-    FOR name IN SELECT c.relname FROM pg_class c
-        WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-    LOOP
-        may := CASE
-            WHEN name IN ('ledger_entries', 'ledger_keys', 'ledger_seals', 'audit_events') THEN 'SELECT, INSERT'
-            WHEN name = 'schema_migrations' THEN 'SELECT'
-            ELSE 'SELECT, INSERT, UPDATE, DELETE'
-        END;
-        EXECUTE format('REVOKE ALL ON %I FROM quota_application', name);
-        EXECUTE format('GRANT %s ON %I TO quota_application', may, name);
-    END LOOP;
-    EXECUTE format('GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA %I TO quota_application', current_schema());
-END
-$$;
+-- What the service may do with a table of its own ($1), given as a list of privileges ($2). Partitions are reached through their tables.
+SELECT format('REVOKE ALL ON %1$I.%2$I FROM quota_application; GRANT %3$s ON %1$I.%2$I TO quota_application',
+    current_schema(), $1::text, $2::text);
+
+-- name: grant_rest
+-- The schema, the sequences and what makes partitions.
+SELECT format('GRANT USAGE ON SCHEMA %1$I TO quota_application; '
+    'GRANT USAGE, SELECT ON SEQUENCE %1$I.configuration_versions, %1$I.ledger_entry_ids, %1$I.store_epoch_numbers TO quota_application; '
+    'GRANT EXECUTE ON FUNCTION %1$I.ensure_ledger_partitions(timestamptz) TO quota_application', current_schema());
+
+-- name: lock
+-- One at a time: others may be granting the same.
+SELECT pg_advisory_xact_lock(hashtextextended('quota_application', 0));
 
 -- name: take_on
--- For the session, where whoever has connected may. It lasts: what a pool resets between uses leaves it.
-SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = 'quota_application' AND rolname <> current_user AND pg_has_role(
+-- For the session, where whoever has connected may. It lasts: what a pool resets between uses leaves it. Not where the tables are found by
+-- the login's name ("$user"), which they would not be any more.
+SELECT set_config('role', rolname, false) FROM pg_roles
+WHERE rolname = 'quota_application' AND rolname <> current_user AND current_schema() IS DISTINCT FROM current_user AND pg_has_role(
     current_user, oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END
 );

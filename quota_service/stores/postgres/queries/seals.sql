@@ -3,11 +3,12 @@
 SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM ledger_entry_ids;
 
 -- name: next_transaction
--- Every transaction that has an id by now has a smaller one.
-SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+-- Every transaction that had an id before this one has a smaller one. (The xmax of a snapshot would not do: it is next to the newest one
+-- that has ended, and others may be under way with greater ids.)
+SELECT pg_current_xact_id()::text::bigint;
 
 -- name: oldest_transaction
--- Every transaction with a smaller id has ended.
+-- Every transaction with a smaller id has ended. The one that took the next id has itself, so this gets there.
 SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
 
 -- name: only_sealer
@@ -49,10 +50,22 @@ SELECT last_id, hash FROM ledger_seals WHERE organization = $1 AND sequence = $2
 SELECT sequence, hash FROM ledger_seals WHERE organization = $1 ORDER BY sequence DESC LIMIT 1;
 
 -- name: digests
--- What the ledger has between two ids, as it is now.
-SELECT id, ledger_digest(e) AS digest FROM ledger_entries e WHERE organization = $1 AND id > $2 AND id <= $3;
+-- What the ledger has between two ids, as it is now. What it has twice has a digest like no other.
+SELECT id, string_agg(ledger_digest(e), '') AS digest
+FROM ledger_entries e WHERE organization = $1 AND id > $2 AND id <= $3 GROUP BY id;
 
 -- name: unsealed
--- Entries beyond an id: how many, and those among them that were written long ago.
-SELECT count(*) AS entries, coalesce(array_agg(id ORDER BY id) FILTER (WHERE create_time < now() - $3::interval), '{}') AS old
-FROM ledger_entries WHERE organization = $1 AND id > $2;
+-- Entries beyond an id: how many, as far as anybody cares, and some of those that the sealer has passed or that nobody can have written.
+SELECT
+    (SELECT count(*) FROM (SELECT FROM ledger_entries WHERE organization = $1 AND id > $2 LIMIT 1000000) some) AS entries,
+    array(
+        (SELECT e.id FROM ledger_entries e WHERE e.organization = $1 AND e.id > $2 AND e.id <= (SELECT last_id FROM ledger_sealed)
+            ORDER BY e.id LIMIT $3)
+        UNION ALL
+        (SELECT e.id FROM ledger_entries e WHERE e.organization = $1 AND e.id > greatest($2, (SELECT last_value FROM ledger_entry_ids))
+            ORDER BY e.id LIMIT $3)
+    ) AS strays;
+
+-- name: below_one
+-- Ids begin at 1.
+SELECT id FROM ledger_entries WHERE organization = $1 AND id < 1 ORDER BY id LIMIT $2;
