@@ -36,6 +36,7 @@ CHECKS = [
     "postgres.schema",
     "postgres.partitions",
     "postgres.append_only",
+    "postgres.seals",
     "clocks.valkey",
     "clocks.postgres",
     "organizations.epoch",

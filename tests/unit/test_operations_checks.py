@@ -57,6 +57,7 @@ POSTGRES = PostgresFacts(
     schema_expected="20261122000004",
     partitions_missing=(),
     may_rewrite=False,
+    sealed_ms=30_000,
     clock_ahead_ms=0,
 )
 LEDGER = LedgerSide(organization="acme", epoch=Epoch(7), pending=0, pending_ms=0, dead_letters=0)
@@ -135,6 +136,7 @@ def test_bad_facts_of_valkey(facts: dict[str, Any], check: str, level: Level) ->
         ({"schema": "20270101000000"}, "schema", WARNING),
         ({"partitions_missing": ("ledger_entries_2026_12",)}, "partitions", FAILURE),
         ({"may_rewrite": True}, "append_only", WARNING),
+        ({"sealed_ms": 600_001}, "seals", WARNING),
     ],
 )
 def test_bad_facts_of_postgres(facts: dict[str, Any], check: str, level: Level) -> None:

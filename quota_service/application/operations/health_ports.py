@@ -44,6 +44,7 @@ class PostgresFacts:
 
     `pool_connections`: how many this process opens at most. `partitions_missing`: of the ledger, by name, for
     this month and the next one. `may_rewrite`: whether it lets us change what is append-only.
+    `sealed_ms`: since when the ledger has not been sealed.
     """
 
     version: int
@@ -58,6 +59,7 @@ class PostgresFacts:
     schema_expected: str
     partitions_missing: tuple[str, ...]
     may_rewrite: bool
+    sealed_ms: int
     clock_ahead_ms: int
 
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from quota_service.application.operations.findings import Finding, failure, fine, warning
 from quota_service.application.operations.health_ports import PostgresFacts
 
+SEALED_MS_MAX = 600_000
+"""Replicas seal every half minute."""
+
 OLDEST = 14
 """The oldest major version that the queries run on."""
 
@@ -20,6 +23,7 @@ def check(facts: PostgresFacts, *, development: bool) -> Iterator[Finding]:
     yield schema(facts)
     yield partitions(facts)
     yield append_only(facts)
+    yield seals(facts)
 
 
 def version(facts: PostgresFacts) -> Finding:
@@ -99,3 +103,14 @@ def append_only(facts: PostgresFacts) -> Finding:
             "Grant the role quota_application to the service's login (make it, and `quota migrate` again).",
         )
     return fine("postgres.append_only", "The service can add to the ledger and the audit trail, no more.")
+
+
+def seals(facts: PostgresFacts) -> Finding:
+    """Nobody finds out what is done to entries that are not sealed."""
+    if facts.sealed_ms > SEALED_MS_MAX:
+        return warning(
+            "postgres.seals",
+            f"The ledger has not been sealed for {facts.sealed_ms // 60_000:,} minutes.",
+            "Look for a transaction that lasts as long (pg_stat_activity), and into the replicas' logs.",
+        )
+    return fine("postgres.seals", "The ledger is sealed up to now.")

@@ -42,7 +42,9 @@ class PostgresSeals:
     async def seal(self) -> None:
         with translated():
             last_id = await self._pool.fetchval(_SQL["last_id"])
-            if last_id > await self._pool.fetchval(_SQL["sealed_to"]) and await self._is_decided():
+            if last_id <= await self._pool.fetchval(_SQL["sealed_to"]):
+                await self._pool.execute(_SQL["nothing_new"], last_id)
+            elif await self._is_decided():
                 await self._seal_to(last_id)
 
     async def verify(self, organization: str, after: int, count: int) -> Looked:

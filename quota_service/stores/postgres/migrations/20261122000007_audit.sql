@@ -32,10 +32,12 @@ CREATE TABLE ledger_seals (
     PRIMARY KEY (organization, sequence)
 );
 
--- Up to which entry the ledger is sealed. Only says where to go on: an entry that is passed over is found by the verifier.
+-- Up to which entry the ledger is sealed, and when that was last known to be all. Only says where to go on: an entry that is passed over
+-- is found by the verifier.
 CREATE TABLE ledger_sealed (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    last_id bigint NOT NULL
+    last_id bigint NOT NULL,
+    seal_time timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO ledger_sealed (last_id) VALUES (0);
 

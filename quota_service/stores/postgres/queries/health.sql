@@ -6,6 +6,7 @@ SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery(
     (SELECT sum(numbackends) FROM pg_stat_database)::bigint AS connections_used,
     (SELECT bool_or(has_table_privilege(name, 'UPDATE, DELETE, TRUNCATE'))
         FROM unnest(ARRAY['ledger_entries', 'ledger_keys', 'ledger_seals', 'audit_events']) AS name) AS may_rewrite,
+    (SELECT extract(epoch FROM now() - seal_time) * 1000 FROM ledger_sealed)::bigint AS sealed_ms,
     clock_timestamp() AS now;
 
 -- name: missing_partitions

@@ -18,6 +18,10 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('ledger seals', 0));
 -- name: sealed_to
 SELECT last_id FROM ledger_sealed;
 
+-- name: nothing_new
+-- All is sealed that there is.
+UPDATE ledger_sealed SET seal_time = now() WHERE last_id >= $1;
+
 -- name: seal
 -- Seals the entries after $1 and up to $2, in each organization that has any.
 WITH found AS (
@@ -29,7 +33,7 @@ WITH found AS (
         SELECT sequence, hash FROM ledger_seals s WHERE s.organization = f.organization ORDER BY sequence DESC LIMIT 1
     ) last ON true
 ), moved AS (
-    UPDATE ledger_sealed SET last_id = $2
+    UPDATE ledger_sealed SET last_id = $2, seal_time = now()
 )
 INSERT INTO ledger_seals (organization, sequence, last_id, entries, previous_hash, hash)
 SELECT organization, sequence, $2, entries, previous_hash, seal_hash(previous_hash, organization, sequence, $2, entries) FROM linked;
@@ -55,14 +59,22 @@ SELECT id, string_agg(ledger_digest(e), '') AS digest
 FROM ledger_entries e WHERE organization = $1 AND id > $2 AND id <= $3 GROUP BY id;
 
 -- name: unsealed
--- Entries beyond an id: how many, as far as anybody cares, and some of those that the sealer has passed or that nobody can have written.
+-- Entries beyond an id and the newest seal: how many, as far as anybody cares, and some of those that the sealer has passed or that
+-- nobody can have written. One statement: a seal and how far the sealer is change together.
+WITH sealed AS (
+    SELECT greatest($2, (SELECT s.last_id FROM ledger_seals s WHERE s.organization = $1 ORDER BY s.sequence DESC LIMIT 1)) AS id
+)
 SELECT
-    (SELECT count(*) FROM (SELECT FROM ledger_entries WHERE organization = $1 AND id > $2 LIMIT 1000000) some) AS entries,
+    (SELECT count(*) FROM (
+        SELECT FROM ledger_entries e WHERE e.organization = $1 AND e.id > (SELECT id FROM sealed) LIMIT 1000000
+    ) beyond) AS entries,
     array(
-        (SELECT e.id FROM ledger_entries e WHERE e.organization = $1 AND e.id > $2 AND e.id <= (SELECT last_id FROM ledger_sealed)
+        (SELECT e.id FROM ledger_entries e
+            WHERE e.organization = $1 AND e.id > (SELECT id FROM sealed) AND e.id <= (SELECT last_id FROM ledger_sealed)
             ORDER BY e.id LIMIT $3)
         UNION ALL
-        (SELECT e.id FROM ledger_entries e WHERE e.organization = $1 AND e.id > greatest($2, (SELECT last_value FROM ledger_entry_ids))
+        (SELECT e.id FROM ledger_entries e
+            WHERE e.organization = $1 AND e.id > greatest((SELECT id FROM sealed), (SELECT last_value FROM ledger_entry_ids))
             ORDER BY e.id LIMIT $3)
     ) AS strays;
 
