@@ -12,46 +12,31 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from secrets import token_hex
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError, Message
-from grpc.aio import AbortError
+from google.protobuf.message import Message
 
-from quota.v1.directory_pb2 import ResolveApiKeyRequest
 from quota_service.application import authorship
 from quota_service.domain.audit import Authorship
 from quota_service.domain.errors import (
     DeadlineTooShort,
     FieldProblem,
     InvalidRequest,
-    Overloaded,
     QuotaError,
 )
-from quota_service.edge import authors
+from quota_service.edge import headers
+from quota_service.edge.access import control as access
 from quota_service.edge.access.control import Access, Within
-from quota_service.edge.errors import DeadlinePassed, InternalFault, answer_to, status_of
-from quota_service.edge.secrets import has_secret
-from quota_service.edge.traffic import OVERLOADED, Bounds, Door, Kind, Traffic, kind_of
-from quota_service.edge.validation import validate
-
-_SECRET_SENT = "the request has a secret in it: send ids, and secrets of API keys to ResolveApiKey alone"
-
-REQUEST_ID = "x-request-id"
-REQUEST_ID_LENGTH_MAX = 128
-STATUS_DETAILS = "grpc-status-details-bin"
+from quota_service.edge.decoding import Method, decoded
+from quota_service.edge.errors import DeadlinePassed, InternalFault
+from quota_service.edge.refusing import code_of, refuse
+from quota_service.edge.traffic import Bounds, Door, Kind, Traffic, kind_of
 
 log = structlog.get_logger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-class Method(NamedTuple):
-    """A method by its full name, such as `quota.v1.QuotaService/Authorize`, and the message that it takes."""
-
-    name: str
-    request: type[Message]
 
 
 class Observer(Protocol):
@@ -106,12 +91,12 @@ class Call:
     def request_id(self) -> str:
         """The caller's own, or a random one."""
         if not self._request_id:
-            self._request_id = sent_request_id(self.context) or token_hex(8)
+            self._request_id = headers.request_id(self.context) or token_hex(8)
         return self._request_id
 
     def authorship(self) -> Authorship:
         """Who makes the changes that it brings."""
-        return authors.authorship(self.method.name, self.request_id, self.context)
+        return Authorship(access.name(), self.method.name, self.request_id, headers.reason(self.context))
 
 
 Answer = Message | None
@@ -121,17 +106,6 @@ Handler = Callable[[Call], Awaitable[Answer]]
 Layer = Callable[[Handler, CallSettings], Handler]
 GrpcMethod = Callable[[Any, Context], Awaitable[Answer]]
 """Registered as though its requests were a stream: the request is read when the call is taken on."""
-
-
-def sent_request_id(context: Context) -> str:
-    """The request id that the caller sent, "" where it sent none that is printable, of a sane length, and no
-    secret.
-    """
-    for key, value in context.invocation_metadata() or ():
-        if key == REQUEST_ID and isinstance(value, str):
-            is_sane = value.isprintable() and len(value) <= REQUEST_ID_LENGTH_MAX
-            return value if is_sane and not has_secret(value.encode()) else ""
-    return ""
 
 
 def guarded(handler: Handler, _: CallSettings) -> Handler:
@@ -148,11 +122,11 @@ def guarded(handler: Handler, _: CallSettings) -> Handler:
                 raise  # the caller has gone
             # Something that was waited for was cancelled: raised further, it would leave the caller waiting.
             log.exception("cancelled inside", method=call.method.name, request_id=call.request_id)
-            await _refuse(call, InternalFault())
+            await refuse(call.context, call.request_id, InternalFault())
             return None
         except Exception:
             log.exception("unexpected", method=call.method.name, request_id=call.request_id)
-            await _refuse(call, InternalFault())
+            await refuse(call.context, call.request_id, InternalFault())
             return None
 
     return guard
@@ -162,9 +136,9 @@ def identified(handler: Handler, _: CallSettings) -> Handler:
     """Returns the request id that a caller sent. Who sent none gets one with errors only: it takes time."""
 
     async def identify(call: Call) -> Answer:
-        sent = sent_request_id(call.context)
+        sent = headers.request_id(call.context)
         if sent:
-            call.context.set_trailing_metadata(((REQUEST_ID, sent),))
+            call.context.set_trailing_metadata(((headers.REQUEST_ID, sent),))
         return await handler(call)
 
     return identify
@@ -182,7 +156,7 @@ def observed(handler: Handler, settings: CallSettings) -> Handler:
         answer: Answer = None
         try:
             answer = await handler(call)
-            code = _code(call.context)
+            code = code_of(call.context)
             return answer
         except asyncio.CancelledError:
             code = grpc.StatusCode.CANCELLED
@@ -200,7 +174,7 @@ def translated(handler: Handler, _: CallSettings) -> Handler:
         try:
             return await handler(call)
         except QuotaError as error:
-            await _refuse(call, error)
+            await refuse(call.context, call.request_id, error)
             return None
 
     return translate
@@ -307,58 +281,3 @@ async def require_still(call: Call, request: Message) -> None:
     """Raises what a call is refused with whose caller may not make it, or not with this request, any more."""
     if call.admit is not None and (looking := call.admit()(request)) is not None:
         await looking
-
-
-def decoded(method: Method, raw: bytes) -> Message:
-    """The request, valid. Decoded here and not by gRPC, whose answer to garbage would be a fault of the
-    server. Raises InvalidRequest.
-    """
-    kind = method.request
-    if has_secret(raw) and kind is not ResolveApiKeyRequest:
-        raise InvalidRequest(
-            FieldProblem("", _SECRET_SENT)
-        )  # before it is anywhere: an error, the ledger, a log
-    try:
-        request = kind.FromString(raw)
-    except DecodeError:
-        raise InvalidRequest(FieldProblem("", f"the request is not a {kind.DESCRIPTOR.full_name}")) from None
-    validate(request)
-    return request
-
-
-async def _refuse(call: Call, error: QuotaError) -> None:
-    """Ends the call with the error's status, alone: gRPC's clients try no call again by themselves that has
-    been answered with anything else. After an overload they are not to, and to end calls so is dear.
-    """
-    is_flood = isinstance(error, Overloaded)
-    message, details = _OVERLOADED if is_flood else _told(error)
-    metadata = ((STATUS_DETAILS, details), (REQUEST_ID, call.request_id))
-    if is_flood:
-        call.context.set_code(grpc.StatusCode.RESOURCE_EXHAUSTED)
-        call.context.set_details(message)
-        call.context.set_trailing_metadata(metadata)
-        return
-    try:
-        await call.context.abort(answer_to(error).code, message, metadata)
-    except AbortError as ended:
-        # gRPC keeps it with the call, and raises it again. With what it refers to it would keep the call in
-        # turn: under a flood thousands would wait for the collector, and everybody for the collector.
-        ended.__traceback__ = ended.__context__ = None
-
-
-def _told(error: QuotaError) -> tuple[str, bytes]:
-    status = status_of(error)
-    return status.message, status.SerializeToString()
-
-
-_OVERLOADED = _told(Overloaded(OVERLOADED))
-"""Encoded once: a refusal must cost next to nothing."""
-
-
-def _code(context: Context) -> grpc.StatusCode:
-    """The status that was set on a call; OK where none was."""
-    told: Any = context.code()  # gRPC says it as a number, or not at all
-    code = told or 0
-    return next(
-        (known for known in grpc.StatusCode if code in (known, known.value[0])), grpc.StatusCode.UNKNOWN
-    )

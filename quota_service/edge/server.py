@@ -31,7 +31,8 @@ from quota.v1.operations_pb2_grpc import OperationsServiceServicer
 from quota.v1.quota_pb2_grpc import QuotaServiceServicer
 from quota.v1.report_pb2_grpc import ReportServiceServicer
 from quota_service.edge import reflection, sockets, streams
-from quota_service.edge.calls import CallSettings, Method, surrounded
+from quota_service.edge.calls import CallSettings, surrounded
+from quota_service.edge.decoding import Method
 from quota_service.edge.lanes import Lanes
 from quota_service.edge.traffic import Kind, Traffic, kind_of
 

@@ -18,13 +18,13 @@ from quota_service.edge.calls import (
     Context,
     GrpcMethod,
     Handler,
-    Method,
     layered,
     layers,
     received,
     require_still,
     timed,
 )
+from quota_service.edge.decoding import Method
 from quota_service.edge.traffic import Kind, Traffic
 
 WRITE_S = 1.0

@@ -13,7 +13,7 @@ from grpc import StatusCode
 
 from quota_service.domain.errors import QuotaError
 from quota_service.edge.access import scopes
-from quota_service.edge.calls import Method, decoded
+from quota_service.edge.decoding import Method, decoded
 from quota_service.edge.errors import status_of
 from tests.fuzz.memory import ORGANIZATION
 from tests.fuzz.services import Asked, services

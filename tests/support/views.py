@@ -165,7 +165,7 @@ async def pages(client: Client, field: str, organization: str, size: int = 0, **
         if not asked.page_token:
             return found
         if field != "denials":  # they have no name: a minute and a number say where they go on
-            place = base64.urlsafe_b64decode(asked.page_token + "==")[12:].decode()
+            place = base64.b64decode(asked.page_token + "==", altchars=b"~!")[12:].decode()
             assert place.rpartition("/")[2] == id_of(found[-1][-1].name), (field, place)
 
 

@@ -17,7 +17,6 @@ from quota.v1 import quota_pb2, types_pb2
 from quota.v1.quota_pb2_grpc import QuotaServiceStub
 from quota_service.domain.errors import BudgetNotFound, ReservationEnded, StoreUnavailable
 from quota_service.edge.calls import (
-    REQUEST_ID,
     Answer,
     Call,
     CallSettings,
@@ -26,6 +25,7 @@ from quota_service.edge.calls import (
     layers,
     translated,
 )
+from quota_service.edge.headers import REQUEST_ID
 from quota_service.edge.server import register
 from quota_service.edge.traffic import Kind, Traffic
 from tests.support.refusals import answer, fields, refusal

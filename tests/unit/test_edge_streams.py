@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from quota.v1 import budget_pb2
 from quota.v1.budget_pb2_grpc import BudgetServiceStub
 from quota_service.domain.errors import BudgetNotFound
-from quota_service.edge.calls import REQUEST_ID, CallSettings
+from quota_service.edge.calls import CallSettings
+from quota_service.edge.headers import REQUEST_ID
 from quota_service.edge.server import register
 from quota_service.edge.traffic import Kind, Traffic
 from tests.support.refusals import answer, fields
