@@ -187,13 +187,13 @@ def _differences(event: pb.AuditEvent) -> list[str]:
 
 
 def _flat(value: Any, name: str = "") -> Mapping[str, str]:
-    """The leaves of a document by their paths."""
+    """The leaves of a document by their paths, without those that say nothing."""
     if isinstance(value, dict):
         parts = {f"{name}.{key}" if name else key: part for key, part in value.items()}
     elif isinstance(value, list):
         parts = {f"{name}[{index}]": part for index, part in enumerate(value)}
     else:
-        return {name: str(value)}
+        return {name: str(value)} if value not in (None, "", "0", 0, False) else {}
     return {leaf: text for path, part in parts.items() for leaf, text in _flat(part, path).items()}
 
 
