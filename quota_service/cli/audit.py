@@ -93,8 +93,8 @@ def verify(head: str | None) -> int:
     """Verify that the audit trail and the ledger say what was written, event by event and entry by entry.
 
     All organizations that there are, unless --organization names one: a trail outlives its organization. Keep
-    the head that is printed where those who run the
-    database cannot change it: given to a later run, it shows that nothing was taken away or made anew.
+    the head that is printed where those who run the database cannot change it: given to a later run, it shows
+    that nothing was taken away or made anew.
 
     \b
     Exit codes:
