@@ -10,6 +10,7 @@
 | `clients/python/{quota/v1,buf}` | Python modules and their types, for synchronous and asynchronous gRPC |
 | `clients/proto`                 | the protos without validation rules, for other languages' generators  |
 | `clients/quota.protoset`        | the same as a descriptor set, for grpcurl and gateways                |
+| `quota_service/edge/envoy/api`  | Envoy's messages, apart from ours, as modules of a package of their own |
 """
 
 import argparse
@@ -37,9 +38,17 @@ OUTPUTS = (
     "clients/python/buf/validate",
     "clients/proto",
     "clients/quota.protoset",
+    "quota_service/edge/envoy/api",
+)
+
+ENVOY_API = "quota_service.edge.envoy.api"
+ENVOY = (
+    "envoy/service/auth/v3/external_auth.proto",
+    "envoy/service/ext_proc/v3/external_processor.proto",
 )
 
 _IMPORT = re.compile(r'^import (?:public )?"([^"]+)";', re.MULTILINE)
+_ENVOY_MODULE = re.compile(r"^(from |import )(envoy|udpa|validate|xds)\b", re.MULTILINE)
 
 
 def main() -> None:
@@ -63,11 +72,13 @@ def main() -> None:
 def generate(out: Path) -> None:
     """Write every output below `out`, laid out as in the repository."""
     own = sorted(PROTOS.glob("quota/**/*.proto"))
+    envoy = _with_imports(ENVOY)
     google = out / "protos/third_party/google"
-    _copy_imported_google_files(own, google)
+    _copy_imported_google_files([*own, *envoy], google)
     includes = [google.parent, PROTOS, PROTOS / "third_party"]
     _generate_python(own, includes, out / "clients/python")
-    _copy_without_validation(own, google, out / "clients/proto")
+    _generate_envoy(envoy, includes, out / "quota_service/edge/envoy/api")
+    _copy_without_validation(own, out / "clients/proto")
     _build_protoset(out / "clients/proto", out / "clients/quota.protoset")
 
 
@@ -102,12 +113,35 @@ def _generate_python(protos: list[Path], includes: list[Path], out: Path) -> Non
     )
 
 
-def _copy_without_validation(protos: list[Path], google: Path, out: Path) -> None:
+def _with_imports(names: tuple[str, ...]) -> list[Path]:
+    """Protos of others, and what they import, but for Google's."""
+    waiting, found = list(names), dict[str, Path]()
+    while waiting:
+        name = waiting.pop()
+        path = PROTOS / "third_party" / name
+        if name not in found and not name.startswith("google/"):
+            found[name] = path
+            waiting += _IMPORT.findall(path.read_text())
+    return sorted(found.values())
+
+
+def _generate_envoy(protos: list[Path], includes: list[Path], out: Path) -> None:
+    """Messages only, moved into a package of ours: another package has the name `envoy`."""
+    out.mkdir(parents=True)
+    names = [str(proto.relative_to(PROTOS / "third_party")) for proto in protos]
+    _protoc(includes, names, f"--python_out={out}", f"--mypy_out=quiet:{out}")
+    for module in (*out.rglob("*.py"), *out.rglob("*.pyi")):
+        module.write_text(_ENVOY_MODULE.sub(rf"\1{ENVOY_API}.\2", module.read_text()))
+    for folder in (out, *(each for each in out.rglob("*") if each.is_dir())):
+        (folder / "__init__.py").touch()
+
+
+def _copy_without_validation(protos: list[Path], out: Path) -> None:
     for proto in protos:
         copy = out / proto.relative_to(PROTOS)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(strip_validation(proto.read_text()))
-    shutil.copytree(google, out / "google")
+    _copy_imported_google_files(protos, out / "google")
 
 
 def _build_protoset(protos: Path, target: Path) -> None:

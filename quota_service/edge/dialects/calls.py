@@ -47,9 +47,9 @@ class Endpoint(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
-    """What a call may use at most. `input_tokens`: never less than the provider will count, as far as its rules
-    are known. `max_output_tokens`: of all choices together; `None`: the call does not say. `choices`: how many
-    answers it asks for. `is_whole`: all of its body was there to be read.
+    """What a call may use at most. `input_tokens`: never less than the provider will count, as far as its
+    rules are known. `max_output_tokens`: of all choices together; `None`: the call does not say. `choices`:
+    how many answers it asks for. `is_whole`: all of its body was there to be read.
     """
 
     kind: Kind
@@ -61,8 +61,8 @@ class ModelCall:
 
 
 class CallMalformed(Exception):
-    """A call that cannot be priced, because of how it is written. `param`: the faulty part of the body, in the
-    dialect's own words, such as `max_tokens`; "" for all of it. The text is for its caller.
+    """A call that cannot be priced, because of how it is written. `param`: the faulty part of the body, in
+    the dialect's own words, such as `max_tokens`; "" for all of it. The text is for its caller.
     """
 
     def __init__(self, message: str, param: str = "") -> None:
