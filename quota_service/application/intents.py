@@ -8,7 +8,7 @@ from typing import NamedTuple
 from quota_service.application import messages
 from quota_service.application.content import content_hash
 from quota_service.application.plans import Moment, Plan, Plans
-from quota_service.application.requests import AuthorizeRequest
+from quota_service.application.requests import AuthorizeRequest, Diversions
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.decision import Reason, Violation
@@ -59,6 +59,8 @@ def intent_of(plans: Plans, request: AuthorizeRequest, now_ms: int, reservation:
         return Intent((plan,), (moment,), (refused,), violations, error)
     ways = [(plan, moment, _alternative(asked, moment.terms, request))]
     for other, its_moment in moment.others:
+        if not _may_divert(other, request):
+            continue
         alternative = _diverted(other, its_moment, request, reservation, content)
         if alternative is not None:
             ways.append((other, its_moment, alternative))
@@ -159,6 +161,16 @@ def _draft(
         granted_output_tokens=_most(plan.model, request) if plan.model else 0,
         held=needed,
     )
+
+
+def _may_divert(plan: Plan, request: AuthorizeRequest) -> bool:
+    match request.diversions:
+        case Diversions.ANY:
+            return True
+        case Diversions.SAME_PROVIDER:
+            return plan.model is not None and plan.model.provider == request.provider
+        case Diversions.NONE:
+            return False
 
 
 def _diverted(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 from quota_service.application.statuses import Status
 from quota_service.domain.amounts import NOTHING, Amounts
@@ -21,6 +21,16 @@ class Durability(IntEnum):
     BUFFERED = 2
 
 
+class Diversions(Enum):
+    """Which models may be granted in place of the asked one, as far as ladders have some."""
+
+    ANY = "any"
+    SAME_PROVIDER = (
+        "same provider"  # where whoever calls the model can change its name, but not where it goes
+    )
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizeRequest:
     """`max_output_tokens` `None`: the model's default."""
@@ -35,6 +45,7 @@ class AuthorizeRequest:
     min_output_tokens: int
     ttl_ms: int
     validate_only: bool
+    diversions: Diversions = Diversions.ANY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

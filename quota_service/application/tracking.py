@@ -19,10 +19,14 @@ class Tracked:
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The work's result, or its exception."""
+        return await asyncio.shield(self.start(work))
+
+    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begins work that nobody need wait for."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
-        return await asyncio.shield(task)
+        return task
 
     async def finish(self, timeout_s: float) -> None:
         """Waits for what is under way."""
