@@ -105,7 +105,7 @@ def chat_events(
         )
         rest = {"arguments": function["arguments"]}
         deltas.append({"tool_calls": [{"index": place, "function": rest}]})
-    ends = [(delta, None) for delta in deltas] + [({}, "tool_calls" if tools else "stop")]
+    ends: list[Any] = [(delta, None) for delta in deltas] + [({}, "tool_calls" if tools else "stop")]
     chunks = [
         [{"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}]
         for delta, reason in ends

@@ -51,14 +51,14 @@ def refusal_body(dialect: Dialect | None, status: int, code: str, message: str, 
     words = _WORDS.get(status) or (_INVALID if status < 500 else _INTERNAL)
     match dialect:
         case Dialect.OPENAI:
-            body = _openai(words, code, message, param)
+            return msgspec.json.encode(_openai(words, code, message, param))
         case Dialect.ANTHROPIC:
-            body = {"type": "error", "error": {"type": words.anthropic, "message": message}}
+            error = {"type": words.anthropic, "message": message}
+            return msgspec.json.encode({"type": "error", "error": error})
         case Dialect.GEMINI:
-            body = _gemini(words, status, code, message, param)
+            return msgspec.json.encode(_gemini(words, status, code, message, param))
         case None:
-            body = _for_all(words, code, message, param)
-    return msgspec.json.encode(body)
+            return msgspec.json.encode(_for_all(words, code, message, param))
 
 
 def _openai(words: _Words, code: str, message: str, param: str) -> dict[str, Any]:
