@@ -37,6 +37,7 @@ class Settings:
     `log_calls`: whether every call is told in a line of the log.
     `key_pepper`: what secrets of API keys are recognized with, at least 32 characters, the same for all
     replicas; after a comma those before it, whose secrets are still good. Empty: no such secrets.
+    `envoy`: the file that says who spends behind Envoy; empty: API keys say it.
     `callers`: the file of those who may call the service; empty: it asks nobody who they are, and listens on
     loopback only. `tls_cert`, `tls_key`: PEM files; empty: plaintext, on loopback or a unix socket only.
     `tls_client_ca`: whoever connects must show a certificate of it.
@@ -59,6 +60,7 @@ class Settings:
     log_calls: bool = False
     key_pepper: str = field(default="", repr=False)
     callers: str = ""
+    envoy: str = ""
     tls_cert: str = ""
     tls_key: str = ""
     tls_client_ca: str = ""

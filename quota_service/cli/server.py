@@ -52,6 +52,7 @@ def _store_options(function: Any) -> Any:
 @_setting("address", f"Where to listen. Default: {options.DEFAULT_ADDRESS}.", metavar="HOST:PORT")
 @_store_options
 @_setting("callers", "Who may call: a YAML file. Default: nobody is asked.", metavar="FILE")
+@_setting("envoy", "Who spends behind Envoy: a YAML file. Default: API keys say it.", metavar="FILE")
 @_setting("tls_cert", "The server's certificate, with those it is signed by, in PEM.", metavar="FILE")
 @_setting("tls_key", "Its key, in PEM.", metavar="FILE")
 @_setting("tls_client_ca", "Callers must show a certificate that this one has signed.", metavar="FILE")
@@ -146,6 +147,7 @@ def _failure(error: BaseException) -> BaseException:
     from quota_service.compose import AddressInUse
     from quota_service.domain.errors import StoreUnavailable
     from quota_service.edge.access.callers import CallersFault
+    from quota_service.edge.envoy.settings import GatewayFault
     from quota_service.edge.transport import TlsFault
     from quota_service.embedded import EmbeddedError
     from quota_service.stores.postgres.migrate import MigrationError
@@ -153,7 +155,7 @@ def _failure(error: BaseException) -> BaseException:
 
     if isinstance(error, AddressMalformed):
         return CommandError(str(error))
-    if isinstance(error, (CallersFault, TlsFault)):
+    if isinstance(error, (CallersFault, GatewayFault, TlsFault)):
         return CommandError(str(error))
     known = (AddressInUse, EmbeddedError, MigrationError, StoreUnavailable)
     return CommandError(str(error), code=ExitCode.UNAVAILABLE) if isinstance(error, known) else error

@@ -50,8 +50,9 @@ class CallSettings:
     """`deadline_s` is for calls without a deadline; those that leave less than `deadline_min_s` are refused.
 
     Refused are more than `in_flight_max` calls at a time of those that begin something, and of those that
-    look or administer; more than `settling_max` of those that settle; more than `streams_max` streams. While
-    the event loop is behind, the first two have `behind_max`, and those that settle `settling_behind_max`.
+    look or administer; more than `settling_max` of those that settle; more than `streams_max` streams that
+    are watched, and `filters_max` of Envoy's. While the event loop is behind, the first two have
+    `behind_max`, and those that settle `settling_behind_max`.
     Without an `observer` nothing is measured. Without an `access` nobody is asked who they are.
     """
 
@@ -60,6 +61,7 @@ class CallSettings:
     in_flight_max: int = 1_000
     settling_max: int = 4_000
     streams_max: int = 1_000
+    filters_max: int = 20_000
     behind_max: int = 4
     settling_behind_max: int = 512
     observer: Observer | None = None
@@ -69,6 +71,8 @@ class CallSettings:
         """How many calls of a kind may be under way."""
         if kind is Kind.LASTS:
             return Bounds(self.streams_max, self.streams_max)  # those under way cost next to nothing
+        if kind is Kind.FILTERS:
+            return Bounds(self.filters_max, self.filters_max)  # of one that is refused nobody knows the usage
         if kind is Kind.SETTLES:
             return Bounds(self.settling_max, min(self.settling_max, self.settling_behind_max))
         return Bounds(self.in_flight_max, min(self.in_flight_max, self.behind_max))
@@ -122,12 +126,10 @@ def guarded(handler: Handler, _: CallSettings) -> Handler:
                 raise  # the caller has gone
             # Something that was waited for was cancelled: raised further, it would leave the caller waiting.
             log.exception("cancelled inside", method=call.method.name, request_id=call.request_id)
-            await refuse(call.context, call.request_id, InternalFault())
-            return None
+            return await _refused(call, InternalFault())
         except Exception:
             log.exception("unexpected", method=call.method.name, request_id=call.request_id)
-            await refuse(call.context, call.request_id, InternalFault())
-            return None
+            return await _refused(call, InternalFault())
 
     return guard
 
@@ -174,10 +176,17 @@ def translated(handler: Handler, _: CallSettings) -> Handler:
         try:
             return await handler(call)
         except QuotaError as error:
-            await refuse(call.context, call.request_id, error)
-            return None
+            return await _refused(call, error)
 
     return translate
+
+
+async def _refused(call: Call, error: QuotaError) -> Answer:
+    """The method's own way to say no, where it has one; else a status."""
+    if call.method.refused is not None:
+        return call.method.refused(error)
+    await refuse(call.context, call.request_id, error)
+    return None
 
 
 def shed(traffic: Traffic, kind: Kind) -> Layer:

@@ -33,6 +33,11 @@ from quota.v1.report_pb2_grpc import ReportServiceServicer
 from quota_service.edge import reflection, sockets, streams
 from quota_service.edge.calls import CallSettings, surrounded
 from quota_service.edge.decoding import Method
+from quota_service.edge.envoy.api.envoy.service.auth.v3 import external_auth_pb2
+from quota_service.edge.envoy.api.envoy.service.ext_proc.v3 import external_processor_pb2
+from quota_service.edge.envoy.check import AuthorizationServicer
+from quota_service.edge.envoy.denying import of_fault
+from quota_service.edge.envoy.process import ProcessorServicer
 from quota_service.edge.lanes import Lanes
 from quota_service.edge.traffic import Kind, Traffic, kind_of
 
@@ -50,7 +55,7 @@ _OPTIONS: Mapping[str, int] = {
     # Beyond this the core answers calls that wait for a lane CANCELLED, from 1,000 on if not told otherwise.
     "grpc.server.max_pending_requests": 10_000,
     "grpc.server.max_pending_requests_hard_limit": 20_000,
-    "grpc.max_receive_message_length": 4 * 1024 * 1024,  # a budget with 1,000 overrides
+    "grpc.max_receive_message_length": 16 * 1024 * 1024,  # a model call of 8 MiB that Envoy asks about
     "grpc.max_metadata_size": 16 * 1024,
     "grpc.server_handshake_timeout_ms": 5_000,
     "grpc.keepalive_time_ms": 60_000,
@@ -58,8 +63,12 @@ _OPTIONS: Mapping[str, int] = {
     "grpc.http2.min_ping_interval_without_data_ms": 10_000,
     "grpc.http2.ping_on_rst_stream_percent": 1,  # slows down who resets streams as fast as they open
     "grpc.max_connection_age_ms": 30 * 60_000,  # callers behind a load balancer find new replicas
-    "grpc.max_connection_age_grace_ms": 60_000,
+    "grpc.max_connection_age_grace_ms": 15 * 60_000,  # in which answers of models end that Envoy passes on
 }
+
+
+_REFUSED = {"envoy.service.auth.v3.Authorization/Check": of_fault}
+"""Methods that say no in a way of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +83,11 @@ class Services:
     alerts: AlertServiceServicer
     audit: AuditServiceServicer
     operations: OperationsServiceServicer
+    authorization: AuthorizationServicer
+    processor: ProcessorServicer
 
     def by_descriptor(self) -> tuple[tuple[ServiceDescriptor, object], ...]:
-        """Each service of the contract, and what serves it."""
+        """Each service of the contract, then Envoy's, and what serves it."""
         return (
             (quota_pb2.DESCRIPTOR.services_by_name["QuotaService"], self.quota),
             (budget_pb2.DESCRIPTOR.services_by_name["BudgetService"], self.budgets),
@@ -86,6 +97,8 @@ class Services:
             (alert_pb2.DESCRIPTOR.services_by_name["AlertService"], self.alerts),
             (audit_pb2.DESCRIPTOR.services_by_name["AuditService"], self.audit),
             (operations_pb2.DESCRIPTOR.services_by_name["OperationsService"], self.operations),
+            (external_auth_pb2.DESCRIPTOR.services_by_name["Authorization"], self.authorization),
+            (external_processor_pb2.DESCRIPTOR.services_by_name["ExternalProcessor"], self.processor),
         )
 
 
@@ -205,8 +218,14 @@ def register(
 
 
 def _handler(method: MethodDescriptor, function: Any, settings: CallSettings, traffic: Traffic) -> Handler:
-    described = Method(_full_name(method), GetMessageClass(method.input_type))
+    name = _full_name(method)
+    described = Method(
+        name, GetMessageClass(method.input_type), _REFUSED.get(name), is_ours=name.startswith("quota.v1.")
+    )
     serialize = GetMessageClass(method.output_type).SerializeToString
+    if method.client_streaming:
+        conversation = streams.conversing(described, function, settings, traffic)
+        return grpc.stream_stream_rpc_method_handler(conversation, response_serializer=serialize)
     if method.server_streaming:
         stream = streams.surrounded(described, function, settings, traffic)
         return grpc.stream_stream_rpc_method_handler(stream, response_serializer=serialize)

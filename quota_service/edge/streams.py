@@ -5,7 +5,7 @@ caller wants, and ends with the server.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -24,14 +24,17 @@ from quota_service.edge.calls import (
     require_still,
     timed,
 )
-from quota_service.edge.decoding import Method
-from quota_service.edge.traffic import Kind, Traffic
+from quota_service.edge.decoding import Method, decoded
+from quota_service.edge.traffic import Kind, Traffic, kind_of
 
 WRITE_S = 1.0
 """How long a message that is on its way keeps its stream from being ended."""
 
 StreamFunction = Callable[[Any, Context], AsyncGenerator[Message, None]]
 """A servicer's method that answers with many messages."""
+
+ConversationFunction = Callable[[AsyncIterator[Any], Context], AsyncGenerator[Message, None]]
+"""A servicer's method that takes and gives many messages."""
 
 
 def surrounded(
@@ -40,6 +43,27 @@ def surrounded(
     """A servicer's method with its layers around it, for gRPC to call before it has read the request."""
     around = tuple(layer for layer in layers(traffic, Kind.LASTS) if layer is not timed)
     return layered(method, _written(function), around, settings)
+
+
+def conversing(
+    method: Method, function: ConversationFunction, settings: CallSettings, traffic: Traffic
+) -> GrpcMethod:
+    """As `surrounded`, for a method whose caller sends many messages, too."""
+    around = tuple(layer for layer in layers(traffic, kind_of(method.name)) if layer is not timed)
+
+    async def converse(call: Call) -> Answer:
+        async with aclosing(function(_received(call), call.context)) as messages:
+            async for message in messages:
+                await _whole(call.context.write(message))
+        return None
+
+    return layered(method, converse, around, settings)
+
+
+async def _received(call: Call) -> AsyncIterator[Message]:
+    """Raises InvalidRequest."""
+    while isinstance(raw := await call.context.read(), bytes):
+        yield decoded(call.method, raw)
 
 
 def _written(function: StreamFunction) -> Handler:

@@ -34,7 +34,8 @@ class Kind(Enum):
     BEGINS = "begins"  # asks for money that is not spent yet
     SETTLES = "settles"  # tells of money that is gone: refused last
     OTHER = "other"  # looks at something, or administers
-    LASTS = "lasts"  # a stream
+    LASTS = "lasts"  # a stream that its caller watches, for as long as they want
+    FILTERS = "filters"  # a stream of Envoy's around an HTTP request, whose end is money that is gone
 
 
 class Bounds(NamedTuple):
@@ -44,14 +45,17 @@ class Bounds(NamedTuple):
     behind: int
 
 
-_BEGINNING = "quota.v1.QuotaService/Authorize"
+_BEGINNING = frozenset({"quota.v1.QuotaService/Authorize", "envoy.service.auth.v3.Authorization/Check"})
+_FILTERING = "envoy.service.ext_proc.v3.ExternalProcessor/Process"
 _SETTLING = frozenset(f"quota.v1.QuotaService/{verb}" for verb in ("Commit", "Release", "Record", "Extend"))
 
 
 def kind_of(method: str) -> Kind:
-    """The kind of a method that is no stream, by its full name."""
-    if method == _BEGINNING:
+    """The kind of a method that nobody watches, by its full name."""
+    if method in _BEGINNING:
         return Kind.BEGINS
+    if method == _FILTERING:
+        return Kind.FILTERS
     return Kind.SETTLES if method in _SETTLING else Kind.OTHER
 
 
@@ -81,7 +85,7 @@ class Traffic:
         for kind in kinds:
             for task in self._under_way[kind]:
                 self._ended.add(task)
-                task.cancel()
+                task.cancel(STOPPING)
 
     def door(self, kind: Kind, bounds: Bounds) -> Door[C, T]:
         """What every call of a kind goes through. Raises Overloaded, ServerStopping instead of beginning one;
@@ -114,6 +118,9 @@ class Traffic:
 
         return enter
 
+
+STOPPING = "the server stops"
+"""What a call is cancelled with that the server itself ends."""
 
 OVERLOADED = "The server has too many calls under way; nothing was done."
 CUT_SHORT = "The server stopped before the call was finished: ask again, with the same key where it has one."

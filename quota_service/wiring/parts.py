@@ -27,6 +27,7 @@ from quota_service.application.proving import ProvenConfigurations
 from quota_service.application.recording import Recording
 from quota_service.application.recovery import Recovery
 from quota_service.application.registration import Registration
+from quota_service.application.resolving import KeyResolution
 from quota_service.application.settlement import Commits, Releases
 from quota_service.application.sights import Sights
 from quota_service.application.tracking import Tracked
@@ -37,6 +38,7 @@ from quota_service.edge.access.callers import Callers
 from quota_service.edge.access.control import Access
 from quota_service.edge.call_log import CallLog
 from quota_service.edge.calls import CallSettings
+from quota_service.edge.dialects import tokens
 from quota_service.edge.quota import QuotaServicer, QuotaUseCases
 from quota_service.edge.server import Server, ServerSettings, build_server
 from quota_service.stores.postgres.alerts import PostgresAlerts
@@ -55,6 +57,7 @@ from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.recovery import ValkeyKeys
 from quota_service.stores.valkey.runner import Runner, RunnerSettings
 from quota_service.stores.valkey.windows import ValkeyWindowStore
+from quota_service.wiring import envoy
 from quota_service.wiring.services import Foundation, services
 
 
@@ -75,7 +78,7 @@ class Parts:
 
 def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms: int) -> Parts:
     """Everything over these connections. `now_ms`: PostgreSQL's clock, until Valkey's has been heard. Raises
-    CallersFault.
+    CallersFault, GatewayFault.
     """
     keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
     health = Health()
@@ -119,6 +122,8 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         recording=recording,
         memory=memory,
     )
+    proven, peppers = ProvenConfigurations(configurations, holds), Peppers(settings.key_peppers)
+    resolution = KeyResolution(proven, store, holds, health, peppers)
     foundation = Foundation(
         pool=pool,
         runner=runner,
@@ -127,7 +132,8 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         aliases=aliases,
         holds=holds,
         health=health,
-        peppers=Peppers(settings.key_peppers),
+        peppers=peppers,
+        resolution=resolution,
         configurations=configurations,
         openings=openings,
         recovery=recovery,
@@ -136,11 +142,15 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         alerts=alerts,
         observer=observer,
     )
-    offered = services(QuotaServicer(use_cases), foundation, development=settings.dev)
+    offered = services(
+        QuotaServicer(use_cases),
+        envoy.authorization(envoy.gateway(settings.envoy), use_cases, resolution, holds, tracked),
+        envoy.processor(use_cases, tracked),
+        foundation,
+        development=settings.dev,
+    )
     return Parts(
-        server=build_server(
-            offered, _server_settings(settings, Sights(ProvenConfigurations(configurations, holds)))
-        ),
+        server=build_server(offered, _server_settings(settings, Sights(proven))),
         writer=writer,
         upkeep=Upkeep(
             store,
@@ -159,8 +169,15 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         denials=denials,
         tracked=tracked,
         pool=pool,
-        warm=lambda: asyncio.to_thread(aliases.warm),
+        warm=lambda: asyncio.to_thread(_warm, aliases, bool(settings.envoy)),
     )
+
+
+def _warm(aliases: GenaiAliases, is_gateway: bool) -> None:
+    """What would make a call wait: the names of models and, where Envoy is expected, the tokenizer."""
+    aliases.warm()
+    if is_gateway:
+        tokens.load()
 
 
 def _server_settings(settings: Settings, sights: Sights) -> ServerSettings:

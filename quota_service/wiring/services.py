@@ -28,7 +28,6 @@ from quota_service.application.opening import Openings
 from quota_service.application.operations.doctor import Doctor
 from quota_service.application.operations.reconciliation import Reconciliation
 from quota_service.application.peppers import Peppers
-from quota_service.application.proving import ProvenConfigurations
 from quota_service.application.recovery import Recovery
 from quota_service.application.resolving import KeyResolution
 from quota_service.application.statuses import Statuses
@@ -41,6 +40,8 @@ from quota_service.edge.audit import AuditServicer
 from quota_service.edge.budget import BudgetServicer
 from quota_service.edge.catalog import CatalogServicer
 from quota_service.edge.directory import DirectoryServicer
+from quota_service.edge.envoy.check import AuthorizationServicer
+from quota_service.edge.envoy.process import ProcessorServicer
 from quota_service.edge.operations import OperationsServicer
 from quota_service.edge.quota import QuotaServicer
 from quota_service.edge.report import ReportServicer
@@ -77,6 +78,7 @@ class Foundation:
     holds: ValkeyHoldStore
     health: Health
     peppers: Peppers
+    resolution: KeyResolution
     configurations: Configurations
     openings: Openings
     recovery: Recovery
@@ -86,8 +88,15 @@ class Foundation:
     observer: StoreLog
 
 
-def services(quota: QuotaServicer, given: Foundation, *, development: bool) -> Services:
-    """All services: the one for calls that spend, and those around it."""
+def services(
+    quota: QuotaServicer,
+    authorization: AuthorizationServicer,
+    processor: ProcessorServicer,
+    given: Foundation,
+    *,
+    development: bool,
+) -> Services:
+    """All services: those for calls that spend, and those around them."""
     administration = changes.Changes(given.store, given.holds)
     shared = shared_catalogue.SharedCatalogue(given.configurations.fresh, given.aliases)
     organizations = Organizations(administration)
@@ -100,6 +109,8 @@ def services(quota: QuotaServicer, given: Foundation, *, development: bool) -> S
         alerts=AlertServicer(organizations, PostgresAlerts(given.pool), PostgresDenials(given.pool)),
         audit=_audit(given, organizations),
         operations=_operations(given, organizations, development=development),
+        authorization=authorization,
+        processor=processor,
     )
 
 
@@ -111,10 +122,8 @@ def _audit(given: Foundation, organizations: Organizations) -> AuditServicer:
 def _directory(
     given: Foundation, administration: changes.Changes, organizations: Organizations
 ) -> DirectoryServicer:
-    proven = ProvenConfigurations(given.configurations, given.holds)
-    resolution = KeyResolution(proven, given.store, given.holds, given.health, given.peppers)
     return DirectoryServicer(
-        organizations, directory(administration, given.peppers, given.holds.now_ms), resolution
+        organizations, directory(administration, given.peppers, given.holds.now_ms), given.resolution
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncpg
 import grpc
@@ -44,6 +44,9 @@ from quota_service.domain.pricing import DatedRate, Model, Rate
 from quota_service.edge.budget import BudgetServicer
 from quota_service.edge.catalog import CatalogServicer
 from quota_service.edge.directory import DirectoryServicer
+from quota_service.edge.envoy import settings as gateway
+from quota_service.edge.envoy.check import AuthorizationServicer
+from quota_service.edge.envoy.process import ProcessorServicer
 from quota_service.edge.report import ReportServicer
 from quota_service.edge.server import Server, Services, build_server
 from quota_service.stores.postgres.balances import PostgresBalances
@@ -146,7 +149,7 @@ def _server(pool: asyncpg.Pool, runner: Runner, publisher: Publisher) -> Server:
     holds, configurations = ValkeyHoldStore(runner), Configurations(store, aliases, Health())
     openings = Openings(ValkeyWindowStore(runner), PostgresBeginnings(pool), ledger, NoWriter())
     changes, shared = Changes(store, publisher), SharedCatalogue(configurations.fresh, aliases)
-    organizations = Organizations(changes)
+    organizations, absent = Organizations(changes), cast(Any, None)
     references, statuses = ScopeReferences(shared), Statuses(configurations, holds, openings)
     services = Services(
         quota=QuotaServiceServicer(),  # type: ignore[abstract]  # answers nothing
@@ -157,7 +160,7 @@ def _server(pool: asyncpg.Pool, runner: Runner, publisher: Publisher) -> Server:
             ModelPolicies(changes, references),
             Watching(statuses),
             Exposures(configurations, holds, statuses, PostgresBalances(pool)),
-            None,  # type: ignore[arg-type]  # changes no money
+            absent,
         ),
         directory=DirectoryServicer(
             organizations,
@@ -169,5 +172,7 @@ def _server(pool: asyncpg.Pool, runner: Runner, publisher: Publisher) -> Server:
         audit=AuditServiceServicer(),  # type: ignore[abstract]  # answers nothing
         alerts=AlertServiceServicer(),  # type: ignore[abstract]  # answers nothing
         operations=OperationsServiceServicer(),  # type: ignore[abstract]  # answers nothing
+        authorization=AuthorizationServicer(gateway.DEFAULT, absent, absent, absent, absent),
+        processor=ProcessorServicer(absent),
     )
     return build_server(services)

@@ -129,4 +129,6 @@ def services() -> Services:
         alerts=AlertServicer(organizations, asking, asking),
         audit=AuditServicer(organizations, asking, asking),
         operations=OperationsServicer(organizations, asking, asking, asking),
+        authorization=asking,
+        processor=asking,
     )

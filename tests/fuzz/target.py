@@ -47,6 +47,7 @@ class Target:
                 getattr(servicer, descriptor.name),
             )
             for service, servicer in services().by_descriptor()
+            if service.full_name.startswith("quota.v1.")
             for descriptor in service.methods
         ]
         self.outcomes: dict[str, int] = {}

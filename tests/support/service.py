@@ -30,6 +30,7 @@ class Client:
 
     def __init__(self, channel: grpc.aio.Channel, address: str) -> None:
         self.address = address
+        self.channel = channel
         self.quota = QuotaServiceStub(channel)
         self.budgets = BudgetServiceStub(channel)
         self.directory = DirectoryServiceStub(channel)

@@ -31,6 +31,8 @@ def a_server(behaviour: Behaviour = answered, settings: ServerSettings | None = 
         audit=servicer,
         alerts=servicer,
         operations=servicer,
+        authorization=servicer,
+        processor=servicer,
     )
     server = build_server(services, settings)
     return server, server.listen("127.0.0.1:0")

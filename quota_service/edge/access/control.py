@@ -56,6 +56,12 @@ def current() -> Caller | None:
     return _current.get()
 
 
+def organization() -> str:
+    """The only organization that whoever makes the call knows of; "": every one, or nobody is asked."""
+    caller = _current.get()
+    return caller.organization if caller is not None and caller.is_bound else ""
+
+
 def name() -> str:
     """What the ledger calls whoever makes the call; "" where the service asks nobody."""
     caller = _current.get()

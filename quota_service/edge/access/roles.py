@@ -40,6 +40,10 @@ _SPENDS = _methods(
     *("Authorize", "Commit", "Release", "Extend", "Record", "GetReservation", "ListReservations"),
 ) | _methods("DirectoryService", "ResolveApiKey")
 
+_IN_FRONT_OF_MODELS = frozenset(
+    {"envoy.service.auth.v3.Authorization/Check", "envoy.service.ext_proc.v3.ExternalProcessor/Process"}
+)
+
 _MOVES_MONEY = _methods("BudgetService", "AdjustBudget", "ReallocateBudget")
 
 _CHANGES = (
@@ -58,11 +62,11 @@ _OPERATES = _methods("DirectoryService", "CreateOrganization", "DeleteOrganizati
 )
 
 METHODS: Mapping[Role, frozenset[str]] = {
-    Role.GATEWAY: _SPENDS,
+    Role.GATEWAY: _SPENDS | _IN_FRONT_OF_MODELS,
     Role.VIEWER: _LOOKS,
     Role.TEAM_LEAD: frozenset(of_teams.METHODS),
     Role.FINANCE: _LOOKS | _AUDITS | _MOVES_MONEY,
-    Role.ADMIN: _LOOKS | _AUDITS | _SPENDS | _MOVES_MONEY | _CHANGES | _OPERATES,
+    Role.ADMIN: _LOOKS | _AUDITS | _SPENDS | _IN_FRONT_OF_MODELS | _MOVES_MONEY | _CHANGES | _OPERATES,
 }
 
 UNBOUND_ONLY = _OPERATES
