@@ -28,6 +28,7 @@ class EventReader:
         "_data",
         "_data_bytes",
         "_ended_in_cr",
+        "_has_data",
         "_is_first_line",
         "_is_too_long",
         "_line",
@@ -38,10 +39,11 @@ class EventReader:
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._line: list[bytes] = []  # the parts of a line whose end has not come yet
-        self._line_bytes = 0
-        self._data: list[bytes] = []
-        self._data_bytes = 0
+        self._line = bytearray()  # what has come of a line whose end has not come yet
+        self._line_bytes = 0  # the same where it is not kept
+        self._data = bytearray()  # of the event, its lines joined
+        self._data_bytes = 0  # the lines whole
+        self._has_data = False
         self._name = b""
         self._is_too_long = False
         self._is_first_line = True
@@ -68,26 +70,28 @@ class EventReader:
         """What has come of an event whose end has not come."""
         if self._is_too_long:
             return None
-        name, data = self._name, list(self._data)
-        field, value = _field(self._without_bom(b"".join(self._line)))
+        name, lines = self._name, [bytes(self._data)] if self._has_data else []
+        field, value = _field(self._without_bom(bytes(self._line)))
         if field == b"data":
-            data.append(value)
+            lines.append(value)
         elif field == b"event":
             name = value
-        return Event(name, b"\n".join(data)) if data else None
+        return Event(name, b"\n".join(lines)) if lines else None
 
     def _begin_line(self, part: bytes) -> None:
         self._line_bytes += len(part)
         self._check_length(self._line_bytes)
         if not self._is_too_long:
-            self._line.append(part)
+            self._line += part
 
     def _end_line(self, rest: bytes, events: list[Event]) -> None:
         length = self._line_bytes + len(rest)
         self._check_length(length)
-        line = b"".join((*self._line, rest)) if self._line else rest
-        self._line.clear()
-        self._line_bytes = 0
+        line = rest
+        if self._line_bytes:
+            line = bytes(self._line) + rest
+            self._line.clear()
+            self._line_bytes = 0
         if self._is_first_line:
             line = self._without_bom(line)
             self._is_first_line = False
@@ -99,7 +103,10 @@ class EventReader:
     def _take(self, line: bytes, length: int) -> None:
         field, value = _field(line)
         if field == b"data":
-            self._data.append(value)
+            if self._has_data:
+                self._data += b"\n"
+            self._data += value
+            self._has_data = True
             self._data_bytes += length
         elif field == b"event":
             self._name = value
@@ -107,18 +114,19 @@ class EventReader:
     def _end_event(self, events: list[Event]) -> None:
         if self._is_too_long:
             self.dropped += 1
-        elif self._data:
-            events.append(Event(self._name, b"\n".join(self._data)))
+        elif self._has_data:
+            events.append(Event(self._name, bytes(self._data)))
         self._data.clear()
         self._data_bytes = 0
+        self._has_data = False
         self._name = b""
         self._is_too_long = False
 
     def _check_length(self, line_bytes: int) -> None:
         if self._data_bytes + line_bytes > EVENT_BYTES_MAX:
             self._is_too_long = True
-            self._line.clear()
-            self._data.clear()
+            self._line = bytearray()
+            self._data = bytearray()
 
     def _without_bom(self, line: bytes) -> bytes:
         return line.removeprefix(_BOM) if self._is_first_line else line
