@@ -105,7 +105,8 @@ def chat_events(
         )
         rest = {"arguments": function["arguments"]}
         deltas.append({"tool_calls": [{"index": place, "function": rest}]})
-    ends: list[Any] = [(delta, None) for delta in deltas] + [({}, "tool_calls" if tools else "stop")]
+    ends: list[tuple[dict[str, Any], str | None]] = [(delta, None) for delta in deltas]
+    ends.append(({}, "tool_calls" if tools else "stop"))
     chunks = [
         [{"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}]
         for delta, reason in ends
@@ -122,7 +123,7 @@ def completions_json(text: str, usage: Told = None, *, model: str = CHAT_MODEL) 
 
 def completions_events(pieces: Sequence[str], usage: Told = None, *, model: str = CHAT_MODEL) -> list[bytes]:
     """A completion in chunks."""
-    ends = [(piece, None) for piece in pieces] + [("", "stop")]
+    ends: list[tuple[str, str | None]] = [*((piece, None) for piece in pieces), ("", "stop")]
     chunks = [
         [{"text": piece, "index": 0, "logprobs": None, "finish_reason": reason}] for piece, reason in ends
     ]

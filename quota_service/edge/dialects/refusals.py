@@ -7,7 +7,7 @@ into it.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import msgspec
 
@@ -53,17 +53,22 @@ def refusal_body(dialect: Dialect | None, status: int, code: str, message: str, 
         case Dialect.OPENAI:
             return msgspec.json.encode(_openai(words, code, message, param))
         case Dialect.ANTHROPIC:
-            error = {"type": words.anthropic, "message": message}
-            return msgspec.json.encode({"type": "error", "error": error})
+            return msgspec.json.encode(_anthropic(words, message))
         case Dialect.GEMINI:
             return msgspec.json.encode(_gemini(words, status, code, message, param))
         case None:
             return msgspec.json.encode(_for_all(words, code, message, param))
+        case _:
+            assert_never(dialect)
 
 
 def _openai(words: _Words, code: str, message: str, param: str) -> dict[str, Any]:
     kind = "rate_limit_exceeded" if code in _WAITS else words.openai
     return {"error": {"message": message, "type": kind, "param": param or None, "code": code}}
+
+
+def _anthropic(words: _Words, message: str) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": words.anthropic, "message": message}}
 
 
 def _gemini(words: _Words, status: int, code: str, message: str, param: str) -> dict[str, Any]:
