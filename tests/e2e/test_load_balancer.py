@@ -36,7 +36,7 @@ def deployment(tmp_path: Path) -> Deployment:
 
 def configuration(deployment: Deployment, port: int, replicas: list[str]) -> Path:
     """Envoy's, on a port of this machine, with addresses of replicas instead of a name that has them."""
-    said = deployment.envoy()
+    said = deployment.load_balancer()
     [listener], [cluster] = said["static_resources"]["listeners"], said["static_resources"]["clusters"]
     listener["address"] = _address(f"127.0.0.1:{port}")
     [endpoints] = cluster["load_assignment"]["endpoints"]

@@ -72,9 +72,9 @@ class Deployment:
             name
         ]
 
-    def envoy(self) -> Any:
-        """Envoy's configuration, with secrets where they are here."""
-        return YAML(typ="safe").load(self._located((self.folder / "envoy.yaml").read_text()))
+    def load_balancer(self) -> Any:
+        """Its Envoy's configuration, with secrets where they are here."""
+        return YAML(typ="safe").load(self._located((self.folder / "load-balancer.yaml").read_text()))
 
     def _located(self, text: str) -> str:
         def value(found: re.Match[str]) -> str:
