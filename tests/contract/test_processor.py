@@ -15,7 +15,7 @@ import pytest
 from quota.v1 import budget_pb2, report_pb2, types_pb2
 from quota_service.domain.pricing import Usage
 from quota_service.edge.convert.times import milliseconds
-from quota_service.edge.envoy.api.envoy.extensions.filters.http.ext_proc.v3 import processing_mode_pb2
+from quota_service.edge.envoy import process
 from quota_service.edge.envoy.api.envoy.service.ext_proc.v3 import external_processor_pb2 as pb
 from tests.support import answers
 from tests.support.callers import calling, written
@@ -38,8 +38,6 @@ from tests.support.service import Client, running_service
 PLENTY = types_pb2.Amounts(cost_micros=100_000_000)
 SAID = Usage(input_tokens=12, output_tokens=34)
 JSON, EVENTS = "application/json", "text/event-stream"
-BUFFERED = processing_mode_pb2.ProcessingMode.BUFFERED
-NONE = processing_mode_pb2.ProcessingMode.NONE
 
 
 async def founded(client: Client, limits: types_pb2.Amounts = PLENTY, **budget: Any) -> dict[str, str]:
@@ -309,14 +307,12 @@ async def test_a_gateway_of_another_organization_settles_nothing(
     assert await entries(client, "RELEASE") == []
 
 
-async def test_what_stays_as_it_was_asked_for_is_not_even_held_back(client: Client) -> None:
-    phase = Phase(
-        Envoy(client), await allowed(client, extensions={"rewrite": "true"}), phase="request", waits=True
-    )
-    answer = await phase.request()
-    assert answer.mode_override.request_body_mode == NONE
-    assert not answer.request_headers.response.HasField("header_mutation")
-    await phase.closes()
+async def test_what_stays_as_it_was_asked_for_is_left_as_it_is(client: Client) -> None:
+    granted = await allowed(client, extensions={"rewrite": "true"})
+    assert "rewrite" not in granted.dynamic_metadata.fields
+    phase = Phase(Envoy(client), granted, phase="request", waits=True)
+    assert (await phase.request()) == pb.ProcessingResponse(request_headers=pb.HeadersResponse())
+    await phase.ended()
     assert await entries(client, "RELEASE") == []
 
 
@@ -336,8 +332,10 @@ async def downgraded(client: Client) -> Any:
 
 
 async def test_the_granted_model_is_written_into_the_body(client: Client) -> None:
-    phase = Phase(Envoy(client), await downgraded(client), phase="request", waits=True)
-    assert (await phase.request()).mode_override.request_body_mode == BUFFERED
+    granted = await downgraded(client)
+    assert granted.dynamic_metadata.fields["rewrite"].bool_value
+    phase = Phase(Envoy(client), granted, phase="request", waits=True)
+    assert (await phase.request()).HasField("request_headers")
     sent = json.dumps(QUESTION).encode()
     answer = await phase.say(request_body=pb.HttpBody(body=sent, end_of_stream=True))
     response = answer.request_body.response
@@ -347,7 +345,7 @@ async def test_the_granted_model_is_written_into_the_body(client: Client) -> Non
         "content-length",
         str(len(response.body_mutation.body)).encode(),
     )
-    await phase.closes()
+    await phase.ended()
     assert await entries(client, "RELEASE") == []
 
 
@@ -391,3 +389,12 @@ async def test_a_body_that_is_not_the_one_that_was_priced_is_stopped(client: Cli
     await phase.request()
     answer = await phase.say(request_body=pb.HttpBody(body=b"[]", end_of_stream=True))
     assert answer.immediate_response.status.code == 500
+
+
+async def test_a_body_that_does_not_come_stops_the_call(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "BODY_S", 0.2)
+    phase = Phase(Envoy(client), await downgraded(client), phase="request", waits=True)
+    await phase.request()
+    refused = await refusal(phase.ended())
+    assert refused.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert charged(await settled(client))[0] == "RELEASE"

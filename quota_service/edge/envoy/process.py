@@ -20,11 +20,14 @@ from quota_service.edge.envoy.http_call import header_values
 from quota_service.edge.envoy.response import End, Response
 from quota_service.edge.envoy.settling import Settling
 from quota_service.edge.envoy.ticket import Ticket, ticket_of
+from quota_service.edge.errors import DeadlinePassed
 from quota_service.edge.traffic import STOPPING
 
 PHASE = "x-quota-phase"
 REQUEST, RESPONSE = "request", "response"
 """Initial metadata by which a filter says what it is there for."""
+
+BODY_S = 5.0
 
 Messages = AsyncIterator[ProcessingRequest]
 Answers = AsyncGenerator[ProcessingResponse, None]
@@ -70,12 +73,12 @@ class ProcessorServicer:
 
     async def _request(self, messages: Messages) -> Answers:
         """Until all is answered that is due, the call has not been sent: if its caller goes, no response
-        phase begins.
+        phase begins. Raises DeadlinePassed: to end without an answer would let it pass as it is.
         """
         ticket: Ticket | None = None
         is_due = True
         try:
-            async for message in messages:
+            while is_due and (message := await _in_time(messages)) is not None:
                 ticket = ticket or _ticket(message)
                 answer = _rewritten(ticket, message)
                 is_due = _is_more_due(ticket, message)  # Envoy may cancel as soon as it has the last answer
@@ -89,13 +92,20 @@ class ProcessorServicer:
         return None if ticket is None else Response(ticket, self._settling)
 
 
+async def _in_time(messages: Messages) -> ProcessingRequest | None:
+    """The next message. Of a body that is longer than it can buffer Envoy says nothing, for ever."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await anext(messages, None)
+    except TimeoutError:
+        raise DeadlinePassed("The body of the request did not come.") from None
+
+
 def _rewritten(ticket: Ticket | None, message: ProcessingRequest) -> ProcessingResponse:
     rewrites = ticket is not None and ticket.rewrites
     match message.WhichOneof("request"):
         case "request_headers" if ticket is not None and rewrites:
             return rewriting.headers(ticket, message.request_headers)
-        case "request_headers":
-            return rewriting.AS_IT_IS
         case "request_body" if ticket is not None and rewrites:
             return rewriting.body(ticket, message.request_body)
         case other:

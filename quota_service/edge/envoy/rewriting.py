@@ -6,9 +6,6 @@ from quota_service.edge.dialects.calls import CallMalformed, Kind
 from quota_service.edge.dialects.paths import path_with_model
 from quota_service.edge.dialects.rewriting import rewritten
 from quota_service.edge.envoy.api.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
-from quota_service.edge.envoy.api.envoy.extensions.filters.http.ext_proc.v3.processing_mode_pb2 import (
-    ProcessingMode,
-)
 from quota_service.edge.envoy.api.envoy.service.ext_proc.v3.external_processor_pb2 import (
     BodyMutation,
     BodyResponse,
@@ -24,21 +21,12 @@ from quota_service.edge.envoy.api.envoy.type.v3.http_status_pb2 import HttpStatu
 from quota_service.edge.envoy.http_call import header_values
 from quota_service.edge.envoy.ticket import Ticket
 
-AS_IT_IS = ProcessingResponse(
-    request_headers=HeadersResponse(),
-    mode_override=ProcessingMode(request_body_mode=ProcessingMode.NONE),
-)
-"""Envoy need not even hold the body back."""
-
 _IN_PATH = frozenset({Kind.GENERATE, Kind.EMBED})
 
 
 def headers(ticket: Ticket, sent: HttpHeaders) -> ProcessingResponse:
-    """What becomes of a request's headers. The body is asked for."""
-    response = ProcessingResponse(
-        request_headers=HeadersResponse(response=CommonResponse()),
-        mode_override=ProcessingMode(request_body_mode=ProcessingMode.BUFFERED),
-    )
+    """What becomes of a request's headers."""
+    response = ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse()))
     if ticket.rewrite_model and ticket.kind in _IN_PATH:
         path = header_values(sent.headers).get(":path", ("",))[0]
         response.request_headers.response.header_mutation.CopyFrom(

@@ -55,13 +55,16 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def metadata_of(ticket: Ticket) -> Struct:
-    """With the reservation's name, the provider and the model in the clear: for access logs, say."""
+    """With the reservation's name, the provider and the model in the clear, for access logs, say; `rewrite`,
+    where something is to be written, for filters that only run then.
+    """
     metadata = Struct()
     metadata.update(
         {
             "reservation": names.resource_name(ticket.organization, names.RESERVATIONS, ticket.reservation),
             "provider": ticket.provider,
             "model": ticket.model,
+            **({"rewrite": True} if ticket.rewrites else {}),
             _TICKET: msgspec.json.encode(ticket).decode(),
         }
     )
