@@ -391,7 +391,9 @@ async def test_a_body_that_is_not_the_one_that_was_priced_is_stopped(client: Cli
     assert answer.immediate_response.status.code == 500
 
 
-async def test_a_body_that_does_not_come_stops_the_call(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_that_does_not_come_stops_the_call(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(process, "BODY_S", 0.2)
     phase = Phase(Envoy(client), await downgraded(client), phase="request", waits=True)
     await phase.request()
