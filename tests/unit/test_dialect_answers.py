@@ -130,7 +130,7 @@ def test_half_a_character_does_not_hide_the_usage() -> None:
     document = json.loads(chat_json(TEXT, USAGE))
     document["choices"][0]["message"] = broken
     assert known(Kind.CHAT, JSON, json.dumps(document).encode()).usage == USAGE
-    assert known(Kind.CHAT, JSON, chat_json("?", USAGE).replace(b"?", b"\xf0\x9f")).usage == USAGE
+    assert known(Kind.CHAT, JSON, chat_json("?").replace(b"?", b"\xf0\x9f")).output_tokens == 1
 
 
 def test_texts_of_an_unknown_shape_do_not_hide_the_usage() -> None:
@@ -233,6 +233,46 @@ def test_a_piece_of_a_stream_takes_microseconds(name: str) -> None:
     for _ in range(2_000):
         reader.feed(piece)
     assert (time.process_time() - begun) / 2_000 < 0.000_2  # measured: 4 to 8 µs
+
+
+def test_whole_json_is_read_anew_when_more_comes() -> None:
+    reader = answer_reader(Kind.CHAT, JSON, len)
+    for chunk in (chat_json(TEXT), b" ", b"\n"):
+        reader.feed(chunk)
+        assert reader.answer().output_tokens == len(TEXT)
+
+
+def test_sound_is_not_text_but_its_transcript_is() -> None:
+    sound = event({"type": "response.audio.delta", "delta": "c291bmQ=" * 9})
+    spoken = event({"type": "response.audio.transcript.delta", "delta": "Good morning."})
+    assert known(Kind.RESPONSES, EVENTS, sound, spoken).output_tokens == len("Good morning.")
+    delta = {"audio": {"data": "c291bmQ=" * 9, "transcript": "Good morning."}}
+    chunk = event({"choices": [{"index": 0, "delta": delta}]})
+    assert known(Kind.CHAT, EVENTS, chunk).output_tokens == len("Good morning.")
+
+
+def test_a_response_that_failed_is_an_error_without_saying_which() -> None:
+    document = {"model": "m", "status": "failed", "error": None, "output": []}
+    assert known(Kind.RESPONSES, JSON, body(document)).is_error
+
+
+def test_embeddings_have_no_output() -> None:
+    document = {"data": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 9}}
+    assert known(Kind.EMBEDDINGS, JSON, body(document)).usage == Usage(5)
+
+
+def test_the_texts_of_several_choices_are_counted_apart() -> None:
+    reader = answer_reader(Kind.CHAT, EVENTS, lambda text: len(text.split()))
+    for chunk in chat_events(["to", "geth", "er"], choices=2):
+        reader.feed(chunk)
+    assert reader.answer().output_tokens == 2
+
+
+def test_tools_are_counted_as_the_model_wrote_them() -> None:
+    content = [{"type": "tool_use", "id": "1", "name": "f", "input": {"a": [1, 2]}}]
+    for indent in (None, 4):
+        message = json.dumps({"model": "claude", "content": content}, indent=indent).encode()
+        assert known(Kind.MESSAGES, JSON, message).output_tokens == len("f" + '{"a":[1,2]}')
 
 
 def test_the_model_is_who_answers() -> None:

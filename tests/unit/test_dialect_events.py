@@ -10,7 +10,7 @@ from quota_service.edge.dialects.elements import ELEMENT_BYTES_MAX, ElementReade
 from quota_service.edge.dialects.events import EVENT_BYTES_MAX, Event, EventReader
 
 STREAM = (
-    "\ufeff: hello\r\nevent: greeting\r\ndata: Grüße 👋\r\ndata:zwei\n\rdata\rid: 7\r\r\n:\n\ndata:  last\n\n"
+    "\ufeffevent: greeting\r\n: hello\r\ndata: Grüße 👋\r\ndata:zwei\n\rdata\rid: 7\r\r\n:\n\ndata:  last\n\n"
 ).encode()
 
 EVENTS = [

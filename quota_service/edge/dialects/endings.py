@@ -1,8 +1,8 @@
 """What the end of a long JSON object says, when its beginning is not kept.
 
-Whoever wrote parts of it cannot forge what is found: a text's quotes are escaped in JSON, so a key that a
-quote opens and no backslash precedes is a key indeed; and it counts only where it is a key of the outermost
-object, which is known from how many brackets close after it.
+Whoever wrote a text in it cannot forge what is found. A quote inside of a string has a backslash before it, so
+a name with a bare quote after it, and a colon, is the end of a key indeed. And it counts only where it is a key
+of the outermost object, which is known from how many brackets close after it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 _NAMES = (b"usage", b"usageMetadata", b"model", b"modelVersion", b"error")
 
-_KEY = re.compile(rb'(?<!\\)"(?:' + b"|".join(_NAMES) + rb')"\s*:')
+_KEY = re.compile(rb'"(?:' + b"|".join(_NAMES) + rb')"\s*:')
 
 _TOKEN = re.compile(
     rb'"(?P<text>[^"\\]*+(?:\\.[^"\\]*+)*+)(?:"(?P<key>\s*:)?|(?P<cut>\\?\Z))|(?P<open>[{\[])|[}\]]',
