@@ -252,12 +252,15 @@ def test_sound_is_not_text_but_its_transcript_is() -> None:
 
 
 def test_a_response_that_failed_is_an_error_without_saying_which() -> None:
-    document = {"model": "m", "status": "failed", "error": None, "output": []}
+    document: dict[str, Any] = {"model": "m", "status": "failed", "error": None, "output": []}
     assert known(Kind.RESPONSES, JSON, body(document)).is_error
 
 
 def test_embeddings_have_no_output() -> None:
-    document = {"data": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 9}}
+    document: dict[str, Any] = {
+        "data": [],
+        "usage": {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 9},
+    }
     assert known(Kind.EMBEDDINGS, JSON, body(document)).usage == Usage(5)
 
 

@@ -1,8 +1,8 @@
 """What the end of a long JSON object says, when its beginning is not kept.
 
-Whoever wrote a text in it cannot forge what is found. A quote inside of a string has a backslash before it, so
-a name with a bare quote after it, and a colon, is the end of a key indeed. And it counts only where it is a key
-of the outermost object, which is known from how many brackets close after it.
+Whoever wrote a text in it cannot forge what is found. A quote inside of a string has a backslash before it,
+so a name with a bare quote after it, and a colon, is the end of a key indeed. And it counts only where it is
+a key of the outermost object, which is known from how many brackets close after it.
 """
 
 from __future__ import annotations
