@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -82,12 +81,12 @@ def refused(
 
 @pytest.mark.parametrize("dialect", [Dialect.OPENAI, None])
 @pytest.mark.parametrize("status", STATUSES)
-def test_the_library_of_openai_raises_its_own_error_at_once(status: int, dialect: Dialect | None) -> None:
+def test_the_library_of_openai_raises_its_own_error_and_does_not_try_again(
+    status: int, dialect: Dialect | None
+) -> None:
     answer, attempts = refused(status, dialect)
-    begun = time.monotonic()
     with pytest.raises(OPENAI_ERRORS[status], match=MESSAGE) as raised:
         call_openai(answer)
-    assert time.monotonic() - begun < 1
     assert attempts == [status]
     assert raised.value.status_code == status
     assert raised.value.code == "budget_exhausted"
@@ -95,12 +94,12 @@ def test_the_library_of_openai_raises_its_own_error_at_once(status: int, dialect
 
 @pytest.mark.parametrize("dialect", [Dialect.ANTHROPIC, None])
 @pytest.mark.parametrize("status", STATUSES)
-def test_the_library_of_anthropic_raises_its_own_error_at_once(status: int, dialect: Dialect | None) -> None:
+def test_the_library_of_anthropic_raises_its_own_error_and_does_not_try_again(
+    status: int, dialect: Dialect | None
+) -> None:
     answer, attempts = refused(status, dialect)
-    begun = time.monotonic()
     with pytest.raises(ANTHROPIC_ERRORS[status]) as raised:
         call_anthropic(answer)
-    assert time.monotonic() - begun < 1
     assert attempts == [status]
     assert raised.value.status_code == status
     assert MESSAGE in raised.value.message
@@ -108,13 +107,13 @@ def test_the_library_of_anthropic_raises_its_own_error_at_once(status: int, dial
 
 @pytest.mark.parametrize("dialect", [Dialect.GEMINI, None])
 @pytest.mark.parametrize("status", STATUSES)
-def test_the_library_of_gemini_raises_its_own_error_at_once(status: int, dialect: Dialect | None) -> None:
+def test_the_library_of_gemini_raises_its_own_error_and_does_not_try_again(
+    status: int, dialect: Dialect | None
+) -> None:
     answer, attempts = refused(status, dialect)
-    begun = time.monotonic()
     kind = errors.ClientError if status < 500 else errors.ServerError
     with pytest.raises(kind) as raised:
         call_gemini(answer)
-    assert time.monotonic() - begun < 1
     assert attempts == [status]
     assert raised.value.code == status
     assert raised.value.message == MESSAGE
