@@ -6,7 +6,7 @@ PYTEST_ARGS ?= -n 3
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-secure test check format proto proto-baseline lock image bench-quick chaos fuzz clean
+.PHONY: help run run-secure test check format proto proto-baseline lock image demo-envoy bench-quick chaos fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,9 @@ lock: ## Resolve dependencies anew into the locks (needs uv; LOCK_ARGS=--upgrade
 
 image: ## Build the image quota-service:local (needs Docker or Podman)
 	@scripts/image.sh
+
+demo-envoy: $(STAMP) ## A few calls through Envoy: allowed, streamed, downgraded, denied
+	@$(BIN)/python -m examples.envoy.demo
 
 bench-quick: $(STAMP) ## Measure Authorize/s and Commit/s for a few seconds
 	@$(BIN)/python -m benchmarks.quick

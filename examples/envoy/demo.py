@@ -1,0 +1,176 @@
+"""`make demo-envoy`: what people behind Envoy see, and what the ledger has of it afterwards.
+
+Starts the service with stores of its own, a real Envoy with deploy/envoy/envoy.yaml, and a stand-in for the
+model providers; makes a few calls with OpenAI's library; shows the ledger; stops all of it. Exits with 1 if a
+call has another outcome than it should.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import openai
+from rich.console import Console
+from rich.panel import Panel
+
+from quota_service.embedded.ports import free_port
+from tests.support.behaviour import Behaviour
+from tests.support.gateway import Gateway, gateway
+from tests.support.model_provider import providing
+from tests.support.process import QUOTA, ServeProcess
+
+LAB = Path(__file__).with_name("lab.yaml")
+PEOPLE = ("rosalind", "dorothy", "barbara")
+WORDS = Behaviour(input_tokens=14, answer_tokens=24, pieces=8, delay_ms=40)
+QUESTION = "Why do budgets for AI run out?"
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+
+
+class Story(NamedTuple):
+    """One call: who makes it, why it is shown, and what it should come to."""
+
+    who: str
+    title: str
+    told: str
+    call: Callable[[openai.AsyncOpenAI], Awaitable[str]]
+    outcome: str
+
+
+async def main() -> int:
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quota-demo-")))
+        provider = await stack.enter_async_context(providing(WORDS))
+        with console.status("Starting Valkey, PostgreSQL and the Quota Service …"):
+            service = await _service(stack, folder)
+        with console.status("Loading the lab, and making a key for everybody …"):
+            secrets = await asyncio.to_thread(_loaded, service)
+        envoy = await stack.enter_async_context(gateway(folder, service, provider))
+        console.print(
+            f"Envoy listens on {envoy.url} with deploy/envoy/envoy.yaml; behind it a stand-in answers"
+        )
+        console.print(
+            "in OpenAI's dialect. Callers have OpenAI's own library, its address and a key: nothing else.\n"
+        )
+        outcomes = [await _told(each, envoy, secrets[each.who]) for each in STORIES]
+        console.print(
+            "Each call has two entries in the ledger: what was held before it, and what was charged after it."
+        )
+        shown = await asyncio.to_thread(_quota, service, "ledger", "--organization", "lab", shown=True)
+        console.print(shown)
+        console.print("To try it with real providers: docs/envoy.md")
+        return 0 if all(outcomes) else 1
+
+
+async def _service(stack: AsyncExitStack, folder: Path) -> str:
+    address = f"127.0.0.1:{free_port()}"
+    arguments = ("--dev", "--address", address, "--data-dir", str(folder / "stores"))
+    process = ServeProcess(arguments, {})
+    stack.callback(process.stop)
+    await asyncio.to_thread(process.wait_for, address)
+    return address
+
+
+def _loaded(service: str) -> dict[str, str]:
+    """Everybody's secret."""
+    _quota(service, "apply", "-f", str(LAB))
+    return {
+        who: _quota(service, "key", "create", f"key-{who}", "--user", who, "--organization", "lab").strip()
+        for who in PEOPLE
+    }
+
+
+def _quota(service: str, *arguments: str, shown: bool = False) -> str:
+    """What a command prints on stdout; with `shown`, behind the command itself."""
+    done = subprocess.run(
+        [QUOTA, *arguments, "--address", service], capture_output=True, text=True, check=False, timeout=60
+    )
+    if done.returncode:
+        sys.exit(f"quota {' '.join(arguments)}: {done.stderr}")
+    return f"$ quota {' '.join(arguments)}\n{done.stdout}" if shown else done.stdout
+
+
+async def _told(story: Story, envoy: Gateway, secret: str) -> bool:
+    """Makes a call and shows what came of it; whether it is what should."""
+    before = len(envoy.upstream)
+    async with openai.AsyncOpenAI(base_url=f"{envoy.url}/v1", api_key=secret) as library:
+        try:
+            outcome, seen = "allowed", await story.call(library)
+        except openai.APIStatusError as error:
+            said: Any = error.body
+            outcome, seen = (
+                str(error.status_code),
+                f"{type(error).__name__} {error.status_code}: {said['message']}",
+            )
+    sent = envoy.upstream[before:]
+    asked = [f"{each.json['model']} with max_tokens {each.json['max_tokens']}" for each in sent]
+    seen += f"\n[dim]What reached the provider: {', '.join(asked) or 'nothing'}.[/dim]"
+    colour = "green" if outcome == "allowed" else "red"
+    console.print(
+        Panel(f"{story.told}\n\n{seen}", title=f"[{colour}]{story.title}[/{colour}]", title_align="left")
+    )
+    return outcome == story.outcome
+
+
+def _turn(text: str = QUESTION) -> Any:
+    return [{"role": "user", "content": text}]
+
+
+async def _plain(library: openai.AsyncOpenAI) -> str:
+    answer = await library.chat.completions.create(model="gpt-4o", messages=_turn(), max_tokens=200)
+    return _answered(answer)
+
+
+async def _streamed(library: openai.AsyncOpenAI) -> str:
+    pieces = []
+    stream = await library.chat.completions.create(
+        model="gpt-4o",
+        messages=_turn(),
+        max_tokens=200,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    async for chunk in stream:
+        for choice in chunk.choices:
+            pieces.append(choice.delta.content or "")
+            console.print(f"[dim]{pieces[-1]}[/dim]", end="")
+    console.print()
+    return f"gpt-4o, in {len(pieces)} pieces as they came: “{''.join(pieces).strip()}”"
+
+
+async def _dear(library: openai.AsyncOpenAI) -> str:
+    answer = await library.chat.completions.create(model="gpt-4o", messages=_turn(), max_tokens=900)
+    return _answered(answer)
+
+
+async def _twice(library: openai.AsyncOpenAI) -> str:
+    await _plain(library)
+    return await _plain(library)
+
+
+def _answered(answer: Any) -> str:
+    return f"{answer.model}: “{answer.choices[0].message.content.strip()}”"
+
+
+STORIES = (
+    Story("rosalind", "Allowed", "Rosalind asks gpt-4o, and her team has money left.", _plain, "allowed"),
+    Story("rosalind", "Streamed", "The same in pieces: they pass as they come.", _streamed, "allowed"),
+    Story(
+        "dorothy",
+        "Downgraded",
+        "Dorothy asks gpt-4o for up to 900 tokens, more than half of her day pays for: it is gpt-4o-mini.",
+        _dear,
+        "allowed",
+    ),
+    Story("barbara", "Denied", "Barbara may make one call a day, and makes a second one.", _twice, "429"),
+)
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
