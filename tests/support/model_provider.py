@@ -40,7 +40,7 @@ _GEMINI = re.compile(
     r"/v1(?:beta)?/models/([^/:]+):(generateContent|streamGenerateContent|batchEmbedContents)"
 )
 _CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
-_MODELS = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5", "gemini-2.5-flash")
+_MODELS = ("gpt-4o", "gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash")
 
 
 class Request(NamedTuple):
@@ -200,11 +200,11 @@ def _plain_answer(request: Request) -> tuple[int, bytes | dict[str, Any]]:
     match request.path.partition("?")[0]:
         case "/healthz":
             return 200, b'{"status":"ok"}'
+        case "/v1/models" | "/v1beta/models" if request.header("x-goog-api-key"):
+            return 200, {"models": [{"name": f"models/{id_}"} for id_ in _MODELS]}
         case "/v1/models":
             models = [{"id": id_, "object": "model", "type": "model"} for id_ in _MODELS]
             return 200, {"object": "list", "data": models, "has_more": False}
-        case "/v1beta/models":
-            return 200, {"models": [{"name": f"models/{id_}"} for id_ in _MODELS]}
         case _:
             return 404, {"error": {"message": "The stand-in has nothing there."}}
 

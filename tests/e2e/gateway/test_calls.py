@@ -96,7 +96,7 @@ async def test_a_message(
     settled: Settled,
     is_as_asked: Callable[[str, str], None],
 ) -> None:
-    answer = await claude.messages.create(model="claude-sonnet-4-5", messages=TURN, max_tokens=100)
+    answer = await claude.messages.create(model="claude-haiku-4-5", messages=TURN, max_tokens=100)
     assert answer.usage.output_tokens == 20
     await is_settled(settled, client)
     is_as_asked("x-api-key", KEYS["ANTHROPIC_API_KEY"])
@@ -105,7 +105,7 @@ async def test_a_message(
 async def test_a_message_in_pieces(
     claude: anthropic.AsyncAnthropic, client: Client, settled: Settled
 ) -> None:
-    async with claude.messages.stream(model="claude-sonnet-4-5", messages=TURN, max_tokens=100) as stream:
+    async with claude.messages.stream(model="claude-haiku-4-5", messages=TURN, max_tokens=100) as stream:
         text = "".join([piece async for piece in stream.text_stream])
     assert len(text.split()) == 20
     await is_settled(settled, client)

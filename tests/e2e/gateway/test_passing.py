@@ -46,7 +46,8 @@ async def test_health_is_envoy_s_own(envoy: Gateway) -> None:
         ("/v1/models", {}, "authorization", f"Bearer {KEYS['OPENAI_API_KEY']}"),
         ("/v1/models/gpt-4o", {}, "authorization", f"Bearer {KEYS['OPENAI_API_KEY']}"),
         ("/v1/models", {"anthropic-version": "2023-06-01"}, "x-api-key", KEYS["ANTHROPIC_API_KEY"]),
-        ("/v1beta/models?pageSize=5", {}, "x-goog-api-key", KEYS["GEMINI_API_KEY"]),
+        ("/v1/models", {"x-goog-api-key": "a-caller's"}, "x-goog-api-key", KEYS["GEMINI_API_KEY"]),
+        ("/v1beta/models?a=5", {"x-goog-api-key": "a-caller's"}, "x-goog-api-key", KEYS["GEMINI_API_KEY"]),
     ],
 )
 async def test_models_are_listed_with_the_company_s_key_and_without_the_service(
@@ -74,7 +75,7 @@ async def test_the_library_lists_models(envoy: Gateway) -> None:
         "/v1/chat/completions/1",
         "/v1/files",
         "/",
-        "/v1beta/models/gemini-2.5-flash:batchGenerateContent",
+        "/v1/models/gemini-2.5-flash:batchGenerateContent",
         "/v1beta/tunedModels/x:generateContent",
     ],
 )
