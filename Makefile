@@ -6,7 +6,7 @@ PYTEST_ARGS ?= -n 3
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-secure test check format proto proto-baseline lock image demo-envoy bench-quick chaos fuzz clean
+.PHONY: help run run-secure test check format proto proto-baseline lock image demo-envoy bench-quick bench-envoy chaos fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ demo-envoy: $(STAMP) ## A few calls through Envoy: allowed, streamed, downgraded
 
 bench-quick: $(STAMP) ## Measure Authorize/s and Commit/s for a few seconds
 	@$(BIN)/python -m benchmarks.quick
+
+bench-envoy: $(STAMP) ## Measure what Envoy's filters add to a call, for a minute
+	@$(BIN)/python -m benchmarks.envoy
 
 chaos: $(STAMP) ## Kill, cut off and empty everything under load for CHAOS_SECONDS (480), then count the money
 	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)

@@ -8,7 +8,6 @@ call has another outcome than it should.
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -20,14 +19,11 @@ import openai
 from rich.console import Console
 from rich.panel import Panel
 
-from quota_service.embedded.ports import free_port
+from examples.envoy.scene import lab
 from tests.support.behaviour import Behaviour
 from tests.support.gateway import Gateway, gateway
 from tests.support.model_provider import providing
-from tests.support.process import QUOTA, ServeProcess
 
-LAB = Path(__file__).with_name("lab.yaml")
-PEOPLE = ("rosalind", "dorothy", "barbara")
 WORDS = Behaviour(input_tokens=14, answer_tokens=24, pieces=8, delay_ms=40)
 QUESTION = "Why do budgets for AI run out?"
 
@@ -49,52 +45,22 @@ async def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quota-demo-")))
         provider = await stack.enter_async_context(providing(WORDS))
         with console.status("Starting Valkey, PostgreSQL and the Quota Service …"):
-            service = await _service(stack, folder)
-        with console.status("Loading the lab, and making a key for everybody …"):
-            secrets = await asyncio.to_thread(_loaded, service)
-        envoy = await stack.enter_async_context(gateway(folder, service, provider))
+            service = await stack.enter_async_context(lab(folder))
+        envoy = await stack.enter_async_context(gateway(folder, service.address, provider))
         console.print(
             f"Envoy listens on {envoy.url} with deploy/envoy/envoy.yaml; behind it a stand-in answers"
         )
         console.print(
             "in OpenAI's dialect. Callers have OpenAI's own library, its address and a key: nothing else.\n"
         )
-        outcomes = [await _told(each, envoy, secrets[each.who]) for each in STORIES]
+        outcomes = [await _told(each, envoy, service.secrets[each.who]) for each in STORIES]
         console.print(
             "Each call has two entries in the ledger: what was held before it, and what was charged after it."
         )
-        shown = await asyncio.to_thread(_quota, service, "ledger", "--organization", "lab", shown=True)
-        console.print(shown)
+        console.print("$ quota ledger --organization lab")
+        console.print(await asyncio.to_thread(service.quota, "ledger", "--organization", "lab"))
         console.print("To try it with real providers: docs/envoy.md")
         return 0 if all(outcomes) else 1
-
-
-async def _service(stack: AsyncExitStack, folder: Path) -> str:
-    address = f"127.0.0.1:{free_port()}"
-    arguments = ("--dev", "--address", address, "--data-dir", str(folder / "stores"))
-    process = ServeProcess(arguments, {})
-    stack.callback(process.stop)
-    await asyncio.to_thread(process.wait_for, address)
-    return address
-
-
-def _loaded(service: str) -> dict[str, str]:
-    """Everybody's secret."""
-    _quota(service, "apply", "-f", str(LAB))
-    return {
-        who: _quota(service, "key", "create", f"key-{who}", "--user", who, "--organization", "lab").strip()
-        for who in PEOPLE
-    }
-
-
-def _quota(service: str, *arguments: str, shown: bool = False) -> str:
-    """What a command prints on stdout; with `shown`, behind the command itself."""
-    done = subprocess.run(
-        [QUOTA, *arguments, "--address", service], capture_output=True, text=True, check=False, timeout=60
-    )
-    if done.returncode:
-        sys.exit(f"quota {' '.join(arguments)}: {done.stderr}")
-    return f"$ quota {' '.join(arguments)}\n{done.stdout}" if shown else done.stdout
 
 
 async def _told(story: Story, envoy: Gateway, secret: str) -> bool:
