@@ -105,6 +105,6 @@ def _count_tools(tools: list[Any], model: str, tally: Tally) -> None:
     for tool in tools:
         defined = fields_of(tool).get("type") not in (None, "custom")
         tally.add(DEFINED_TOOL_TOKENS if defined else TOOL_TOKENS)
-        tally.json(tool)
     if tools:
+        tally.json(tools)
         tally.add(TOOLS_TOKENS_OLDER if is_older_claude(model) else TOOLS_TOKENS)

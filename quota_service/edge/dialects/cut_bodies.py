@@ -92,7 +92,7 @@ class _Walk:
         self._expects_name = not self.is_over and self._is_object[-1]
 
     def value(self, raw: bytes) -> tuple[str, ...] | None:
-        """Takes a token that is no bracket; the path to it, where it is the value of a name."""
+        """Takes a token that is no bracket; its path ("" for a list), where it is a value and not deep."""
         if not self._is_object:
             self.is_over = True  # a text or a number alone: no object
             return None
@@ -101,7 +101,7 @@ class _Walk:
             self._expects_name = False
             return None
         self._expects_name = self._is_object[-1]
-        return tuple(self._names) if len(self._names) <= 2 and all(self._is_object) else None
+        return tuple(self._names) if len(self._names) <= 2 else None
 
 
 def _value(raw: bytes) -> object:

@@ -1,8 +1,8 @@
 """What calls of Gemini's API may use at most: generateContent, streamGenerateContent, embedContent and
 batchEmbedContents. Google reads every field in two spellings, `maxOutputTokens` and `max_output_tokens`.
 
-Thoughts are output, and within maxOutputTokens. Google publishes no overheads for turns; 4 tokens are assumed
-for each.
+Thoughts are output, and within maxOutputTokens. A turn costs a token more than its text: Google counts 10 for
+"Hi my name is Bob" and "Hi Bob!" together.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from quota_service.edge.dialects.media import (
     video_seconds,
 )
 
-TURN_TOKENS = 4
+TURN_TOKENS = 1
 TOOL_TOKENS = 16
 
 CONFIGURATIONS = ("generationConfig", "generation_config")
@@ -69,9 +69,9 @@ def count_gemini(kind: Kind, fields: Fields, model: str, tally: Tally) -> None:
     resolution = _resolution(_configurations(fields))
     for name in ("contents", "systemInstruction", "system_instruction"):
         _count_turns(fields.get(name), model, resolution, tally)
-    for tool in items_of(fields.get("tools")):
-        tally.add(TOOL_TOKENS)
-        tally.json(tool)
+    if tools := items_of(fields.get("tools")):
+        tally.add(TOOL_TOKENS * len(tools))
+        tally.json(tools)
     _count_others(fields, tally)
 
 

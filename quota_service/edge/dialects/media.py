@@ -65,7 +65,7 @@ def pages(data: str) -> int:
 
 def decoded_bytes(data: str) -> int:
     """How many bytes are behind a base64 text."""
-    return len(data) * 3 // 4
+    return (len(data) - data[-2:].count("=")) * 3 // 4
 
 
 def data_of(url: str) -> tuple[str, str] | None:

@@ -176,11 +176,9 @@ def _file_tokens(file: Fields, model: str) -> int:
 
 
 def _count_tools(tools: list[Any], tally: Tally) -> None:
-    for tool in tools:
-        tally.add(FUNCTION_TOKENS)
-        tally.json(tool)
     if tools:
-        tally.add(FUNCTIONS_END_TOKENS)
+        tally.add(FUNCTION_TOKENS * len(tools) + FUNCTIONS_END_TOKENS)
+        tally.json(tools)
 
 
 def _count_others(fields: Fields, tally: Tally) -> None:

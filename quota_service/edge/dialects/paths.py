@@ -47,8 +47,7 @@ def endpoint_of(method: str, path: str) -> Endpoint | None:
 
 def path_with_model(path: str, model: str) -> str:
     """The same call to another model of Gemini's, or to another deployment of Azure's: the query and what
-    stands
-    before the model stay. Raises ValueError where the path names no model.
+    stands before the model stay. Raises ValueError where the path names no model.
     """
     bare, mark, query = path.partition("?")
     changed = _with_model(bare, model) or _with_model(_plain(bare), model)

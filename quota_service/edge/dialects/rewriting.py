@@ -32,13 +32,13 @@ def rewritten(
     """The body with another model ("": the same), and with a limit (`None`: the same).
 
     `max_output_tokens` is for all answers together; each gets its share, at least one token. The limits that
-    are there get the new value; where none is, the dialect's is added: for chat `max_completion_tokens` where
+    are there get the new value. Where none is, the dialect's is added: for chat `max_completion_tokens` where
     the provider is OpenAI, else `max_tokens`, which every other server of the dialect knows. A thinking
     budget of Anthropic's is made to fit, or thinking is turned off. Gemini's model is in the path: its body
     gets one only where it repeats it.
 
-    The members keep their order and their bytes; space between them goes, and of a name given twice the last
-    stays. Raises CallMalformed where `read_call` does.
+    The members keep their order and their bytes; space between them goes, and of a name given twice the
+    last stays. Raises CallMalformed where `read_call` does.
     """
     members = raw_members(body)
     if model:

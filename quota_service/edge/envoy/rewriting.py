@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from quota_service.edge.dialects.calls import CallMalformed, Kind
-from quota_service.edge.dialects.paths import path_with_model
+from quota_service.edge.dialects.calls import CallMalformed
+from quota_service.edge.dialects.paths import endpoint_of, path_with_model
 from quota_service.edge.dialects.rewriting import rewritten
 from quota_service.edge.envoy.api.envoy.config.core.v3.base_pb2 import HeaderValue, HeaderValueOption
 from quota_service.edge.envoy.api.envoy.service.ext_proc.v3.external_processor_pb2 import (
@@ -21,14 +21,12 @@ from quota_service.edge.envoy.api.envoy.type.v3.http_status_pb2 import HttpStatu
 from quota_service.edge.envoy.http_call import header_values
 from quota_service.edge.envoy.ticket import Ticket
 
-_IN_PATH = frozenset({Kind.GENERATE, Kind.EMBED})
-
 
 def headers(ticket: Ticket, sent: HttpHeaders) -> ProcessingResponse:
     """What becomes of a request's headers."""
     response = ProcessingResponse(request_headers=HeadersResponse(response=CommonResponse()))
-    if ticket.rewrite_model and ticket.kind in _IN_PATH:
-        path = header_values(sent.headers).get(":path", ("",))[0]
+    path = header_values(sent.headers).get(":path", ("",))[0]
+    if ticket.rewrite_model and _names_model(path):
         response.request_headers.response.header_mutation.CopyFrom(
             _set(":path", path_with_model(path, ticket.rewrite_model))
         )
@@ -41,7 +39,7 @@ def body(ticket: Ticket, sent: HttpBody) -> ProcessingResponse:
         written = rewritten(
             ticket.kind,
             sent.body,
-            model="" if ticket.kind in _IN_PATH else ticket.rewrite_model,
+            model=ticket.rewrite_model,
             max_output_tokens=None if ticket.rewrite_output_tokens < 0 else ticket.rewrite_output_tokens,
             provider=ticket.provider,
         )
@@ -55,6 +53,12 @@ def body(ticket: Ticket, sent: HttpBody) -> ProcessingResponse:
             )
         )
     )
+
+
+def _names_model(path: str) -> bool:
+    """Gemini's do, and Azure's deployments."""
+    endpoint = endpoint_of("POST", path)
+    return endpoint is not None and bool(endpoint.model)
 
 
 def _set(name: str, value: str) -> HeaderMutation:
