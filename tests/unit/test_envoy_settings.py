@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from quota_service.edge.envoy.settings import DEFAULT, GatewayFault, Jwt, Source, Who, read
+from tests.support.process import ROOT
 
 WHOLE = """
 organization: acme
@@ -40,6 +41,10 @@ def test_all_of_a_file_is_read(tmp_path: Path) -> None:
     )
     assert (gateway.organization, gateway.tags, gateway.remove_key) == ("acme", {"task": "x-task"}, False)
     assert (gateway.min_output_tokens, gateway.ttl_ms, gateway.other_calls) == (64, 30_000, "deny")
+
+
+def test_the_file_to_copy_is_good() -> None:
+    assert read(ROOT / "deploy" / "envoy" / "gateway.yaml").organization == "acme"
 
 
 def test_an_empty_file_means_that_keys_say_who_spends(tmp_path: Path) -> None:
