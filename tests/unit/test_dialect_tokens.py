@@ -126,3 +126,15 @@ def test_counting_lets_other_threads_run() -> None:
         time.sleep(0)
         longest = max(longest, time.perf_counter() - before)
     assert longest < 0.1
+
+
+def test_nobody_waits_for_an_encoding_that_was_not_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = threading.Event()
+    monkeypatch.setattr(tokens, "_loaded", set())
+    monkeypatch.setattr(tokens, "_loading", set())
+    monkeypatch.setattr(tokens, "load", lambda *_: loaded.set())
+    assert tokens.counter(Encoding.O200K)("about four characters a token") == 8
+    assert loaded.wait(5)
+    loaded.clear()
+    tokens.counter(Encoding.O200K)
+    assert not loaded.is_set()

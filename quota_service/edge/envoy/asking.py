@@ -65,7 +65,7 @@ async def read(call: HttpCall, where: Endpoint) -> ModelCall:
     reading = partial(
         read_call, where, call.body, model=call.extensions.get("model", ""), is_whole=call.is_whole
     )
-    is_long = len(call.body) > LONG_BODY_BYTES or not is_loaded(Encoding.O200K)
+    is_long = len(call.body) > LONG_BODY_BYTES or not all(map(is_loaded, Encoding))
     asked = await asyncio.to_thread(reading) if is_long else reading()
     sent, seen = call.header("content-length"), len(call.body)
     if asked.is_whole or not sent.isdecimal() or int(sent) <= seen:

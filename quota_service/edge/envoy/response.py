@@ -6,12 +6,11 @@ import asyncio
 import re
 from collections.abc import Callable
 from enum import Enum
-from functools import partial
 
 from quota_service.domain.pricing import Usage
 from quota_service.edge.dialects.answers import Answer, AnswerReader, answer_reader
 from quota_service.edge.dialects.bounds import encoding_of
-from quota_service.edge.dialects.tokens import count
+from quota_service.edge.dialects.tokens import counter
 from quota_service.edge.envoy.settling import Settling
 from quota_service.edge.envoy.ticket import Ticket
 
@@ -46,9 +45,8 @@ class Response:
             self._settle(lambda: self._settling.release(self._ticket, f"the upstream answered {status}"))
             return
         self._is_compressed = content_encoding not in ("", "identity")
-        self._reader = answer_reader(
-            self._ticket.kind, content_type, partial(count, encoding=encoding_of(self._ticket.model))
-        )
+        count = counter(encoding_of(self._ticket.model))
+        self._reader = answer_reader(self._ticket.kind, content_type, count)
 
     def went_on(self, chunk: bytes) -> None:
         if self._reader is not None and not self._is_compressed and not self.settled:

@@ -20,6 +20,9 @@ TRIES_MAX = 120
 WAIT_S, WAIT_S_MAX = 0.25, 5.0
 """Between tries, longer each time: ten minutes in all, while neither store can be told."""
 
+WAITING_MAX = 20_000
+"""Settlements under way; of more, those that no store takes are given up: some 100 MB wait by then."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -31,6 +34,8 @@ class Settling:
         self._releases = releases
         self._extension = extension
         self._tracked = tracked
+
+        self._waiting = 0
 
     def commit(self, ticket: Ticket, usage: Usage, *, estimated: bool, model: str = "") -> None:
         """`model`: that answered, where it is not the one that was held."""
@@ -81,19 +86,29 @@ class Settling:
             log.debug("a hold was not extended", reservation=ticket.reservation, why=str(error))
 
     async def _settled(self, ticket: Ticket, settle: Callable[[], Awaitable[None]]) -> None:
+        self._waiting += 1
+        try:
+            if not await self._told(settle):
+                log.error("not settled: no store could be told", reservation=ticket.reservation)
+        except QuotaError as error:
+            # It was settled before, or is of nobody's: trying again would not change it.
+            log.warning("not settled", reservation=ticket.reservation, why=str(error))
+        finally:
+            self._waiting -= 1
+
+    async def _told(self, settle: Callable[[], Awaitable[None]]) -> bool:
+        """Whether a store was told, sooner or later. Raises QuotaError."""
         wait_s = WAIT_S
         for _ in range(TRIES_MAX):
             try:
                 await settle()
-                return
+                return True
             except StoreUnavailable:
+                if self._waiting > WAITING_MAX:
+                    return False
                 await asyncio.sleep(wait_s)
                 wait_s = min(2 * wait_s, WAIT_S_MAX)
-            except QuotaError as error:
-                # It was settled before, or is of nobody's: trying again would not change it.
-                log.warning("not settled", reservation=ticket.reservation, why=str(error))
-                return
-        log.error("not settled: no store could be told", reservation=ticket.reservation)
+        return False
 
 
 def held(ticket: Ticket) -> Usage:
