@@ -44,7 +44,7 @@ class Way:
 
 
 class Refusal(NamedTuple):
-    """What a library's exception tells. `body`: the JSON of the answer."""
+    """What a library's exception tells. `body`: what it has made of the answer's."""
 
     status: int
     message: str
@@ -65,7 +65,7 @@ def _refusal(error: Exception) -> Refusal:
     if isinstance(error, errors.APIError):
         return Refusal(error.code, error.message or "", error.response.headers, error.details)
     assert isinstance(error, openai.APIStatusError | anthropic.APIStatusError)
-    return Refusal(error.status_code, error.message, error.response.headers, error.response.json())
+    return Refusal(error.status_code, error.message, error.response.headers, error.body)
 
 
 async def _chat(url: str, secret: str, question: Question) -> str:
@@ -170,7 +170,7 @@ RESPONSES = Way(
 MESSAGES = Way(
     provider="anthropic",
     model="claude-haiku-4-5",
-    cheaper="claude-3-haiku-20240307",
+    cheaper="claude-3-haiku",
     path="/v1/messages",
     limit=("max_tokens",),
     ask=_messages,

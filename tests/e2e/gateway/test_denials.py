@@ -19,13 +19,13 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from quota.v1 import budget_pb2, directory_pb2, model_policy_pb2, quota_pb2, types_pb2
 from tests.support.envoy import secret_of
 from tests.support.gateway import Gateway
+from tests.support.grants import YEARLY
 from tests.support.libraries import GENERATE, WAYS, Question, Way, refused
 from tests.support.proxy import Mode, Proxy
 from tests.support.service import ACME, Client, authorize_request, running_service
 
 Gateways = Callable[..., Awaitable[Gateway]]
 EACH_WAY = pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
-YEARLY = budget_pb2.Period(yearly=budget_pb2.Period.Yearly())
 DOLLAR = types_pb2.Amounts(cost_micros=1_000_000)
 ONCE = Question(retries=False)
 
