@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from ruamel.yaml import YAML
 
-from quota_service.embedded.ports import free_port
 from tests.support.model_provider import ModelProvider, Request
 from tests.support.process import ROOT, PrintingProcess
 
@@ -34,6 +34,7 @@ KEYS = {
 """What Envoy gets as its environment."""
 PATIENCE = "10s"
 READY_S = 10
+ANY_PORT = "127.0.0.1:0"
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _READY = "starting workers"
@@ -114,20 +115,30 @@ async def gateway(
     folder: Path, service: str, provider: ModelProvider, changes: Sequence[Change] = ()
 ) -> AsyncIterator[Gateway]:
     """Starts Envoy with the service at that address, gone afterwards. `folder`: for its configuration."""
-    address, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-    configuration = local_configuration(address, admin, service, provider.port)
+    configuration = local_configuration(ANY_PORT, ANY_PORT, service, provider.port)
     for change in changes:
         change(configuration)
-    file = folder / f"envoy-{address.rpartition(':')[2]}.json"
+    own = Path(mkdtemp(prefix="envoy-", dir=folder))
+    file, admin_file = own / "envoy.json", own / "admin"
     file.write_text(json.dumps(configuration.values))
-    command: list[str | Path] = [ENVOY, "--config-path", file, "--disable-hot-restart", "--concurrency", "1"]
-    process = PrintingProcess(command, folder, KEYS)
+    command: list[str | Path] = [ENVOY, "--config-path", file, "--admin-address-path", admin_file]
+    process = PrintingProcess([*command, "--disable-hot-restart", "--concurrency", "1"], folder, KEYS)
     try:
         await asyncio.to_thread(process.wait_for, _READY)
+        admin = admin_file.read_text()
+        address = await asyncio.to_thread(_address_of_listener, admin)
         await _is_listening(address)
         yield Gateway(address=address, admin=admin, process=process, provider=provider)
     finally:
         await asyncio.to_thread(process.kill)
+
+
+def _address_of_listener(admin: str) -> str:
+    """The port is Envoy's own choice: one that a test chose could be another process's by now."""
+    with urllib.request.urlopen(f"http://{admin}/listeners?format=json", timeout=10) as answer:
+        [listener] = json.load(answer)["listener_statuses"]
+    found = listener["local_address"]["socket_address"]
+    return f"{found['address']}:{found['port_value']}"
 
 
 async def _is_listening(address: str) -> None:
