@@ -15,7 +15,7 @@ import json
 import re
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -43,6 +43,10 @@ _CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 _MODELS = ("gpt-4o", "gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash")
 
 
+Script = Callable[[], AsyncIterator[bytes]]
+"""The bytes of an answer, its head included, one write after the other; then the connection is closed."""
+
+
 class Request(NamedTuple):
     """A request as it arrived. `headers`: their names in lower case, in the order and number they came."""
 
@@ -62,11 +66,12 @@ class Request(NamedTuple):
 
 class ModelProvider:
     """Lives in the event loop that starts it. `behaviour`: of answers to prompts that ask for nothing.
-    `requests`: the last 10,000.
+    `scripts`: answers to requests whose body has that word, byte by byte. `requests`: the last 10,000.
     """
 
     def __init__(self, behaviour: Behaviour | None = None) -> None:
         self.behaviour = behaviour or Behaviour()
+        self.scripts: dict[str, Script] = {}
         self.requests: deque[Request] = deque(maxlen=_KEPT)
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -110,6 +115,9 @@ class ModelProvider:
                 await self._answer(request, writer)
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        for word, script in self.scripts.items():
+            if word.encode() in request.body:
+                await _play(script, writer)
         try:
             behaviour = behaviour_in(request.body) or self.behaviour
             asked = _asked(request)
@@ -142,6 +150,13 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     while size := int((await reader.readuntil(b"\r\n"))[:-2], 16):
         yield (await reader.readexactly(size + 2))[:-2]
     await reader.readexactly(2)
+
+
+async def _play(script: Script, writer: asyncio.StreamWriter) -> None:
+    async for part in script():
+        writer.write(part)
+        await writer.drain()
+    raise Ended
 
 
 async def _write(writer: asyncio.StreamWriter, status: int, content: bytes | dict[str, Any]) -> None:

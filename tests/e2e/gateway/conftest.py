@@ -11,14 +11,27 @@ import anthropic
 import openai
 import pytest
 from google import genai
+from structlog.testing import capture_logs
 
 from quota.v1 import directory_pb2, report_pb2, types_pb2
+from quota_service.edge.dialects import tokens
+from quota_service.stores.prices import GenaiAliases
 from tests.support.gateway import Change, Gateway, gateway
+from tests.support.metered import Metered
 from tests.support.model_provider import ModelProvider, providing
 from tests.support.service import ACME, Client
 
 Gateways = Callable[..., Awaitable[Gateway]]
 SETTLED_S = 10.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warmed() -> None:
+    """What a process loads once stops everything in it for a second: a service that has just started would
+    take its stores for lost.
+    """
+    GenaiAliases().warm()
+    tokens.load()
 
 
 @pytest.fixture
@@ -95,3 +108,13 @@ def settled(client: Client) -> Callable[..., Awaitable[list[report_pb2.LedgerEnt
         return sorted(found, key=lambda entry: entry.create_time.ToNanoseconds())
 
     return wait
+
+
+@pytest.fixture
+async def metered(client: Client, envoy: Gateway) -> AsyncIterator[Metered]:
+    """Calls through the gateway, each by a key of its own. The service must have nothing to complain of."""
+    metered = Metered(client, envoy)
+    await metered.found()
+    with capture_logs() as logs:
+        yield metered
+    assert [log for log in logs if log["log_level"] == "error" or log["event"] == "not settled"] == []
