@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -53,8 +54,7 @@ class Configuration:
 
     @classmethod
     def of_file(cls) -> Configuration:
-        # What the file repeats by an alias becomes parts of their own, so that one can be changed.
-        return cls(json.loads(json.dumps(YAML(typ="safe").load(FILE.read_text()))))
+        return cls(json.loads(file_as_json()))
 
     def filter(self, name: str) -> Any:
         """The configuration of an HTTP filter; of one that runs when it is needed only, the inner one."""
@@ -80,6 +80,14 @@ class Configuration:
         host, _, port = address.rpartition(":")
         there = {"endpoint": {"address": _socket(host, int(port))}}
         self.cluster(cluster)["load_assignment"]["endpoints"] = [{"lb_endpoints": [there]}]
+
+
+@cache
+def file_as_json() -> str:
+    """Read once: it takes long enough to hold up a service in the same process. What the file repeats by an
+    alias becomes parts of their own, so that one can be changed.
+    """
+    return json.dumps(YAML(typ="safe").load(FILE.read_text()))
 
 
 Change = Callable[[Configuration], None]

@@ -210,5 +210,3 @@ def _outcome(entry: report_pb2.LedgerEntry) -> Outcome:
         usage.output_tokens,
         entry.usage_estimated,
     )
-
-

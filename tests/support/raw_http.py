@@ -132,7 +132,8 @@ def script(
     async def played() -> AsyncIterator[bytes]:
         yield "\r\n".join(lines).encode()
         for part in parts:
-            yield chunk(part) if length is None else part
+            if part:
+                yield chunk(part) if length is None else part
             if apart:
                 await asyncio.sleep(_APART_S)
         if length is None:

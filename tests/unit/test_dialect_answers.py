@@ -142,6 +142,11 @@ def test_texts_of_an_unknown_shape_do_not_hide_the_usage() -> None:
         assert not known(Kind.CHAT, JSON, body(document)).is_readable
 
 
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind.has_output])
+def test_a_document_that_is_no_answer_does_not_say_that_nothing_came(kind: Kind) -> None:
+    assert not known(kind, JSON, b'{"ok": true, "model": "m"}').is_readable
+
+
 def test_json_that_is_nested_without_end_does_no_harm() -> None:
     for kind in Kind:
         for nested in (b'{"x":' * 100_000, b'{"usage":' + b"[" * 100_000 + b"]" * 100_000 + b"}"):

@@ -78,7 +78,7 @@ class ChatFacts(Facts):
         self._take(completion)
         if not self._is_told:
             self._count(completion)
-        return True
+        return self._is_told or completion.choices is not None
 
     def _read_document(self, document: bytes) -> bool:
         rough = decoded(_DOCUMENT, document)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from quota_service.edge.dialects.facts import NO_JSON, Facts, Json, compact, decoded
+from quota_service.edge.dialects.facts import NO_JSON, Facts, Json, compact, decoded, is_something
 from quota_service.edge.dialects.usage import generate_usage
 
 
@@ -50,6 +50,14 @@ class _Document(msgspec.Struct, gc=False, rename="camel"):
 class _Response(_Document, gc=False, rename="camel"):
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
+    embedding: Json = NO_JSON
+    embeddings: Json = NO_JSON
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has any of the parts that an answer consists of."""
+        is_text = self.candidates is not None or self.prompt_feedback is not None
+        return is_text or is_something(self.embedding) or is_something(self.embeddings)
 
 
 _RESPONSE = msgspec.json.Decoder(_Response)
@@ -77,7 +85,7 @@ class GenerateFacts(Facts):
         self._take(response)
         if not self._is_told:
             self._count(response)
-        return True
+        return self._is_told or response.is_known
 
     def _read_document(self, document: bytes) -> bool:
         rough = decoded(_DOCUMENT, document)

@@ -85,7 +85,7 @@ class MessagesFacts(Facts):
         message = decoded(_CONTENT, document)
         for index, block in enumerate((message and message.content) or ()):
             self._count(block, index)
-        return message is not None
+        return message is not None and message.content is not None
 
     def _take(self, message: _Message | None) -> None:
         if message is None:

@@ -111,7 +111,7 @@ class ResponsesFacts(Facts):
 
     def _count(self, response: _Output | None) -> bool:
         """Counts a response's text. Whether it is one."""
-        if response is None:
+        if response is None or response.output is None:
             return False
         for channel, item in enumerate(response.output or ()):
             for text in (item.name, item.arguments, item.input, item.code):

@@ -95,11 +95,11 @@ class Response:
 
 def _usage(ticket: Ticket, answer: Answer) -> tuple[Usage, bool]:
     """What is charged, and whether it is an estimate: the provider's numbers where they are its last; never
-    less than what has come where they may be those of a beginning.
+    less than what has come where they may be those of a beginning, after which it broke off or failed.
     """
     said = answer.usage
     if said is None:
         return Usage(input_tokens=ticket.input_tokens, output_tokens=answer.output_tokens), True
-    if answer.has_ended:
+    if answer.has_ended and not (answer.is_error and said.output_tokens < answer.output_tokens):
         return said, False
     return said._replace(output_tokens=max(said.output_tokens, answer.output_tokens)), True

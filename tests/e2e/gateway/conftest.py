@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from quota.v1 import directory_pb2, report_pb2, types_pb2
 from quota_service.edge.dialects import tokens
 from quota_service.stores.prices import GenaiAliases
-from tests.support.gateway import Change, Gateway, gateway
+from tests.support.gateway import Change, Gateway, file_as_json, gateway
 from tests.support.metered import Metered
 from tests.support.model_provider import ModelProvider, providing
 from tests.support.service import ACME, Client
@@ -32,6 +32,7 @@ def warmed() -> None:
     """
     GenaiAliases().warm()
     tokens.load()
+    file_as_json()
 
 
 @pytest.fixture

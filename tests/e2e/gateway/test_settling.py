@@ -131,10 +131,7 @@ async def test_an_answer_without_usage_is_estimated_by_its_text(metered: Metered
     names = [(kind, streamed) for kind in DIALECTS for streamed in (False, True)]
     calls = {f"{kind} {streamed}": (kind, streamed) for kind, streamed in names}
     await asyncio.gather(
-        *(
-            behaved(metered, name, kind, silent, streamed=streamed)
-            for name, (kind, streamed) in calls.items()
-        )
+        *(behaved(metered, name, kind, silent, streamed=streamed) for name, (kind, streamed) in calls.items())
     )
     await behaved(metered, "array", GENERATE, silent, as_array=True)
     await metered.require({name: seen(20) for name in [*calls, "array"]})
@@ -229,8 +226,13 @@ async def test_a_long_answer_is_charged_by_the_usage_at_its_end(metered: Metered
 
 
 async def test_what_is_no_answer_at_all_is_charged_by_the_hold(metered: Metered) -> None:
-    bodies = {"empty": b"", "no JSON": b"<html>", "a list": b"[1, 2]", "half": b'{"choices": ['}
-    await asyncio.gather(
-        *(played(metered, name, (CHAT, JSON, [body] if body else [])) for name, body in bodies.items())
-    )
-    await metered.require(dict.fromkeys(bodies, all_of_it))
+    bodies = {
+        "empty": b"",
+        "no JSON": b"<html>",
+        "a list": b"[1, 2]",
+        "half": b'{"choices": [',
+        "something else": b'{"ok": true}',
+    }
+    calls = {f"{kind} {name}": (kind, JSON, [body]) for kind in DIALECTS for name, body in bodies.items()}
+    await asyncio.gather(*(played(metered, name, answer) for name, answer in calls.items()))
+    await metered.require(dict.fromkeys(calls, all_of_it))
