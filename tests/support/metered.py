@@ -12,7 +12,7 @@ from quota_service.edge.dialects.calls import Dialect, Kind
 from tests.support.behaviour import Behaviour
 from tests.support.gateway import Gateway
 from tests.support.model_provider import Script
-from tests.support.raw_http import Connection, Reply, ask, post
+from tests.support.raw_http import Reply, ask, post
 from tests.support.service import ACME, Client
 
 SETTLED_S = 20.0
@@ -117,7 +117,7 @@ class Metered:
         """What became of every call, once all of them have ended. The books must balance."""
         await self._is_quiet()
         async with asyncio.timeout(SETTLED_S):
-            while len(ends := self._by_key(entries := await self._entries(), _ENDS)) < len(self._ids):
+            while len(ends := self._by_key(entries := await self._entries(), _ENDS)) < len(self._ids):  # noqa: ASYNC110  (nobody tells)
                 await asyncio.sleep(0.02)
         await self._require_balance(entries)
         return {name: _outcome(ends[id_]) for name, id_ in self._ids.items()}
@@ -130,12 +130,14 @@ class Metered:
     async def require(self, expected: Mapping[str, Expected]) -> None:
         """Every call has become what is expected of it."""
         outcomes, held = await self.outcomes(), await self.held()
-        assert outcomes == {name: of(held[name]) for name, of in expected.items()}
+        wanted = {name: of(held[name]) for name, of in expected.items()}
+        odd = [name for name in {**outcomes, **wanted} if outcomes.get(name) != wanted.get(name)]
+        assert not odd, {name: (outcomes.get(name), wanted.get(name)) for name in odd}
 
     async def _is_quiet(self) -> None:
         """Envoy has nothing more to tell of calls that are over."""
         async with asyncio.timeout(SETTLED_S):
-            while await self.gateway.statistic("cluster.quota.upstream_rq_active"):
+            while await self.gateway.statistic("cluster.quota.upstream_rq_active"):  # noqa: ASYNC110  (nobody tells)
                 await asyncio.sleep(0.02)
 
     async def _require_balance(self, entries: list[report_pb2.LedgerEntry]) -> None:
@@ -196,7 +198,7 @@ def asking(kind: Kind, behaviour: Behaviour, *, streamed: bool = False, as_array
 async def is_upstream(gateway: Gateway, count: int = 1) -> None:
     """Waits until so many calls have reached the stand-in."""
     async with asyncio.timeout(SETTLED_S):
-        while len(gateway.upstream) < count:
+        while len(gateway.upstream) < count:  # noqa: ASYNC110  (nobody tells)
             await asyncio.sleep(0.01)
 
 

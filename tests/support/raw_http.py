@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand: requests byte by byte, also such as no client library would send, and scripted answers."""
+"""HTTP/1.1 by hand: requests such as no client library would send, and answers by a script."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Reply(NamedTuple):
 
 
 class Connection:
-    """One request to a server, and its answer. `interim`: statuses that came before, such as 100."""
+    """One request to a server, and its answer."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -45,7 +45,6 @@ class Connection:
         self._state.send(h11.Request(method="POST", target="/", headers=[("host", "-")]))
         self._state.send(h11.EndOfMessage())
         self._reply = Reply(0, {}, b"", False)
-        self.interim: list[int] = []
 
     async def send(self, *parts: bytes) -> None:
         for part in parts:
@@ -64,6 +63,14 @@ class Connection:
                     self._take(event)
         return self._reply
 
+    async def asked_to_go_on(self) -> int:
+        """Waits for a status that comes before the answer, such as 100."""
+        async with asyncio.timeout(ANSWER_S):
+            while (event := self._state.next_event()) is h11.NEED_DATA:
+                assert await self._receive()
+        assert isinstance(event, h11.InformationalResponse)
+        return event.status_code
+
     async def _receive(self) -> bool:
         try:
             data = await self._reader.read(65_536)
@@ -74,8 +81,6 @@ class Connection:
 
     def _take(self, event: Any) -> None:
         match event:
-            case h11.InformationalResponse():
-                self.interim.append(event.status_code)
             case h11.Response():
                 headers = {name.decode(): value.decode("latin-1") for name, value in event.headers}
                 self._reply = self._reply._replace(status=event.status_code, headers=headers)

@@ -1,8 +1,9 @@
-"""Answers that fail, break off, lie about themselves or are not waited for: what they cost, and who is told."""
+"""Answers that fail, break off, lie about themselves or are not waited for: what they cost."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
@@ -38,6 +39,8 @@ TEXT = "".join(PIECES)
 USAGE = Usage(input_tokens=10, output_tokens=20)
 DOCUMENT = answers.chat_json(TEXT, USAGE)
 
+STATUSES = (400, 401, 404, 429, 500, 503, 529)
+
 FIRST_PIECE = {CHAT: 1, RESPONSES: 3, MESSAGES: 3, GENERATE: 0}
 """Which event of a stream has the first piece of its text."""
 
@@ -61,17 +64,18 @@ async def gathered(metered: Metered, calls: Mapping[str, Call]) -> dict[str, Rep
     return dict(zip(calls, replies, strict=True))
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503, 529])
-async def test_an_error_of_the_provider_s_comes_as_it_is_and_costs_nothing(
-    metered: Metered, status: int
-) -> None:
-    failing = Behaviour(error=status)
-    calls = {f"{kind} {streamed}": (kind, streamed) for kind in DIALECTS for streamed in (False, True)}
-    replies = await gathered(
-        metered, {name: asking(kind, failing, streamed=streamed) for name, (kind, streamed) in calls.items()}
-    )
+async def test_an_error_of_the_provider_s_comes_as_it_is_and_costs_nothing(metered: Metered) -> None:
+    cases = {
+        f"{kind} {status} {streamed}": (kind, status, streamed)
+        for kind, status, streamed in itertools.product(DIALECTS, STATUSES, (False, True))
+    }
+    calls = {
+        name: asking(kind, Behaviour(error=status), streamed=streamed)
+        for name, (kind, status, streamed) in cases.items()
+    }
+    replies = await gathered(metered, calls)
     assert {name: (each.status, each.body) for name, each in replies.items()} == {
-        name: (status, error(kind.dialect, status)) for name, (kind, _) in calls.items()
+        name: (status, error(kind.dialect, status)) for name, (kind, status, _) in cases.items()
     }
     await metered.require(dict.fromkeys(calls, nothing))
 
@@ -114,7 +118,7 @@ async def test_a_stream_that_the_provider_breaks_off_costs_what_has_come(
     metered: Metered, reset: bool
 ) -> None:
     """Each event but the first is 40 ms after the one before: all that was sent has been passed on."""
-    calls = {
+    calls: dict[str, Call] = {
         kind: asking(
             kind,
             Behaviour(answer_tokens=20, pieces=5, cut_after=FIRST_PIECE[kind] + 2, delay_ms=40, reset=reset),
@@ -206,13 +210,18 @@ async def test_nobody_asks_the_provider_to_compress(metered: Metered) -> None:
     await metered.require({"packs": told(10, 12)})
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "application/octet-stream", "nonsense", EVENTS])
-async def test_an_answer_of_another_type_than_its_own_is_charged_by_the_hold(
-    metered: Metered, kind: str
-) -> None:
-    reply = await metered.play("odd", call(CHAT, word("odd")), script(DOCUMENT, kind=kind))
-    assert (reply.status, reply.body) == (200, DOCUMENT)
-    await metered.require({"odd": all_of_it})
+async def test_an_answer_of_another_type_than_its_own_is_charged_by_the_hold(metered: Metered) -> None:
+    types = {
+        "none": "",
+        "text": "text/plain",
+        "bytes": "application/octet-stream",
+        "odd": "?",
+        "events": EVENTS,
+    }
+    for name, kind in types.items():
+        reply = await metered.play(name, call(CHAT, word(name)), script(DOCUMENT, kind=kind))
+        assert (reply.status, reply.body) == (200, DOCUMENT)
+    await metered.require(dict.fromkeys(types, all_of_it))
 
 
 async def test_events_that_call_themselves_a_document_are_charged_by_the_hold(metered: Metered) -> None:

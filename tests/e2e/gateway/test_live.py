@@ -142,7 +142,7 @@ async def test_a_hold_lives_as_long_as_the_answer_to_its_call(
 async def is_extended(client: Client) -> None:
     """Waits until the only hold lives longer than it would have on its own."""
     async with asyncio.timeout(SETTLED_S):
-        while not (found := await entries(client, report_pb2.LedgerEntry.TYPE_EXTEND)):
+        while not (found := await entries(client, report_pb2.LedgerEntry.TYPE_EXTEND)):  # noqa: ASYNC110  (nobody tells)
             await asyncio.sleep(0.05)
     [extended], [hold] = found, await entries(client, report_pb2.LedgerEntry.TYPE_HOLD)
     request = quota_pb2.GetReservationRequest(name=extended.reservation)

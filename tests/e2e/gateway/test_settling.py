@@ -1,4 +1,4 @@
-"""What a provider tells of its usage is what is charged; where it tells nothing sensible, what was seen is."""
+"""What a provider tells of its usage is charged; where it tells nothing sensible, what was seen is."""
 
 from __future__ import annotations
 
