@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
 _CHUNK = 65_536
@@ -150,6 +153,22 @@ class Proxy:
             await sink.drain()
         if not (replies and link.lossy):
             _end(sink)
+
+
+@asynccontextmanager
+async def proxied(url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy in front of a store, and the store's URL through it; gone afterwards."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    proxy = Proxy(parts.hostname, parts.port)
+    credentials = parts.netloc.rpartition("@")[0]
+    at = f"{credentials}@" if credentials else ""
+    port = await proxy.start()
+    try:
+        yield proxy, parts._replace(netloc=f"{at}{HOST}:{port}").geturl()
+    finally:
+        await proxy.close()
 
 
 def _half_close(link: _Link) -> None:
