@@ -24,7 +24,7 @@ class ProvenConfigurations:
         plans = await self._configurations.get(organization)
         basis = Basis(organization=organization, version=plans.configuration.version)
         try:
-            answer = await self._holds.inspect(Inspect(basis=basis))
+            answer = await self._holds.inspect(Inspect(basis=basis), is_urgent=True)
         except StoreUnavailable:
             return await self._configurations.fresh(organization)
         if isinstance(answer, Stale):

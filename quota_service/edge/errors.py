@@ -40,7 +40,7 @@ class InternalFault(QuotaError):
 
 
 class DeadlinePassed(QuotaError):
-    """The server did not finish in the time that it gives a call without a deadline."""
+    """The server did not finish in the time that there is."""
 
 
 class ServerStopping(QuotaError):

@@ -171,7 +171,7 @@ class Holds:
             command.basis.organization, command, lambda keys, now: keys.open(command, now)
         )
 
-    async def inspect(self, command: commands.Inspect) -> commands.InspectAnswer:
+    async def inspect(self, command: commands.Inspect, *, is_urgent: bool = False) -> commands.InspectAnswer:
         return await self._decide(
             command.basis.organization, command, lambda keys, now: keys.inspect(command, now)
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 import httpx2
@@ -14,9 +15,10 @@ import httpx2
 from quota.v1 import operations_pb2, report_pb2
 from tests.support.behaviour import Behaviour
 from tests.support.envoy import entries
-from tests.support.gateway import Gateway
 from tests.support.model_provider import ModelProvider
 from tests.support.service import ACME, Client
+
+T = TypeVar("T")
 
 PATH = "/v1/chat/completions"
 SETTLED_S = 15.0
@@ -77,8 +79,9 @@ class Caller:
 
 
 async def undisturbed(provider: ModelProvider, behaviour: Behaviour) -> bytes:
-    """What the stand-in says to who asks it without a gateway."""
-    async with Caller(provider.url, "none").listening(behaviour) as answer:
+    """What the stand-in says to who asks it without a gateway, at once."""
+    at_once = replace(behaviour, delay_ms=0)
+    async with Caller(provider.url, "none").listening(at_once) as answer:
         return await answer.rest()
 
 
@@ -87,27 +90,27 @@ def _chat(behaviour: Behaviour, **more: Any) -> dict[str, Any]:
     return {"model": "gpt-4o", "max_tokens": 100, "messages": [turn], **more}
 
 
-async def arrived(gateway: Gateway, count: int = 1) -> None:
-    """Waits until so many calls have reached the upstream."""
-    async with asyncio.timeout(SETTLED_S):
-        while len(gateway.upstream) < count:
-            await asyncio.sleep(0.01)
+async def eventually(
+    look: Callable[[], Awaitable[T]], is_there: Callable[[T], bool], within_s: float = SETTLED_S
+) -> T:
+    """Looks again and again until what is waited for is there."""
+    end_s = time.monotonic() + within_s
+    while not is_there(found := await look()):
+        assert time.monotonic() < end_s, f"after {within_s} s there is still {found}"
+        await asyncio.sleep(0.02)
+    return found
 
 
 async def ends(client: Client, count: int = 1) -> list[report_pb2.LedgerEntry]:
     """Waits until the ledger has so many ends of reservations; the oldest first."""
-    async with asyncio.timeout(SETTLED_S):
-        while len(found := await entries(client, "COMMIT", "RELEASE", "EXPIRE")) < count:
-            await asyncio.sleep(0.05)
-    return found
+    return await eventually(
+        lambda: entries(client, "COMMIT", "RELEASE", "EXPIRE"), lambda found: len(found) >= count
+    )
 
 
 async def holds(client: Client, count: int = 1) -> list[report_pb2.LedgerEntry]:
     """Waits until the ledger has so many holds."""
-    async with asyncio.timeout(SETTLED_S):
-        while len(found := await entries(client, "HOLD")) < count:
-            await asyncio.sleep(0.02)
-    return found
+    return await eventually(lambda: entries(client, "HOLD"), lambda found: len(found) >= count)
 
 
 def told(entry: report_pb2.LedgerEntry) -> tuple[str, int, int, bool]:
@@ -120,16 +123,19 @@ async def all_is_even(client: Client, budget: str = "core") -> int:
     """Waits until nothing is held and Valkey and the ledger say the same of what was spent, in micro-USD,
     which it returns.
     """
-    spent, found = 0, ""
-    async with asyncio.timeout(SETTLED_S):
-        while found != f"0 held, {spent} spent":
-            spent = sum(entry.charged.cost_micros for entry in await entries(client, "COMMIT"))
-            found = await _standing(client, budget)
-            await asyncio.sleep(0.05)
+    charged, _ = await eventually(
+        lambda: _both(client, budget), lambda found: found[1] == f"0 held, {found[0]} spent"
+    )
     request = operations_pb2.ReconcileRequest(name=ACME)
     progress = [each async for each in client.operations.Reconcile(request)]
     assert [each.drift for each in progress if each.HasField("drift")] == []
-    return spent
+    return charged
+
+
+async def _both(client: Client, budget: str) -> tuple[int, str]:
+    """What the ledger has charged, and where the budget stands in Valkey."""
+    charged = sum(entry.charged.cost_micros for entry in await entries(client, "COMMIT"))
+    return charged, await _standing(client, budget)
 
 
 async def _standing(client: Client, budget: str) -> str:

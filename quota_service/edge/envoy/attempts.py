@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from quota_service.application.authorization import Authorization
 from quota_service.application.requests import AuthorizeRequest, AuthorizeResult
@@ -11,11 +12,17 @@ from quota_service.application.settlement import Releases
 from quota_service.application.tracking import Tracked
 from quota_service.domain.errors import DeadlineTooShort, QuotaError
 from quota_service.edge.calls import Context
+from quota_service.edge.errors import DeadlinePassed
+
+T = TypeVar("T")
 
 GAVE_UP = "the gateway gave up before it was answered"
 
 ANSWER_S = 0.02
 """How long an answer may be on its way. With less time left, whoever asked may have given up as it comes."""
+
+DECIDING_SHARE = 0.8
+"""Of the time that Envoy gives. The rest is for a denial to arrive, on a server that is slow already."""
 
 
 class Attempts:
@@ -26,13 +33,30 @@ class Attempts:
         self._releases = releases
         self._tracked = tracked
 
-    async def authorize(self, request: AuthorizeRequest, context: Context) -> AuthorizeResult:
-        """As the use case. To be called in the task of the call that is answered with it. Raises
-        DeadlineTooShort where the answer would come too late.
+    async def in_time(self, decision: Coroutine[Any, Any, T], context: Context) -> T:
+        """What is decided while Envoy can still hear it: a call of which it hears nothing may be let pass, and
+        that is not for Envoy to decide. Raises DeadlinePassed, and what the decision raises.
+        """
+        remaining_s: float | None = context.time_remaining()
+        deciding = self._tracked.start(decision)
+        try:
+            # Not by a time limit around it: what is cancelled may wait as long for a silent store as before.
+            await asyncio.wait(
+                (deciding,), timeout=None if remaining_s is None else remaining_s * DECIDING_SHARE
+            )
+            if not deciding.done():
+                raise DeadlinePassed("The quota service could not decide in time.")
+            return deciding.result()
+        finally:
+            deciding.cancel()
+
+    async def authorize(
+        self, request: AuthorizeRequest, context: Context, call: asyncio.Task[Any]
+    ) -> AuthorizeResult:
+        """As the use case. `call`: the task of the call that is answered with it. Raises DeadlineTooShort
+        where the answer would come too late.
         """
         deciding = self._tracked.start(self._authorization.authorize(request))
-        call = asyncio.current_task()
-        assert call is not None
         call.add_done_callback(lambda ended: self._ended(ended, deciding))
         try:
             result = await asyncio.shield(deciding)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 from google.rpc.status_pb2 import Status
 
 from quota_service.application.ports import HoldStore
@@ -45,9 +48,10 @@ class AuthorizationServicer:
         where = asking.endpoint(call)
         if where is None:
             return self._unmetered(call)
-        dialect = where.kind.dialect
+        dialect, task = where.kind.dialect, asyncio.current_task()
+        assert task is not None
         try:
-            return await self._decided(call, where, context)
+            return await self._attempts.in_time(self._decided(call, where, context, task), context)
         except QuotaError as error:
             return denying.of_error(dialect, error)
         except CallMalformed as fault:
@@ -68,13 +72,15 @@ class AuthorizationServicer:
             )
         return _allowed(secret_headers(call) if self._gateway.remove_key else ())
 
-    async def _decided(self, call: HttpCall, where: Endpoint, context: Context) -> CheckResponse:
+    async def _decided(
+        self, call: HttpCall, where: Endpoint, context: Context, task: asyncio.Task[Any]
+    ) -> CheckResponse:
         """Who asks comes first: strangers' bodies are not read."""
         spender = await self._subjects.of(call, access.organization())
         asked = await asking.read(call, where)
         by = asking.provider(call, where)
         request = await self._asking.request(call, asked, spender.subject, by)
-        result = await self._attempts.authorize(request, context)
+        result = await self._attempts.authorize(request, context, task)
         if result.hold is None:
             return denying.of_result(where.kind.dialect, result, self._holds.now_ms())
         ticket = _ticket(asked, result.hold, result, request.ttl_ms)

@@ -178,12 +178,15 @@ class ValkeyHoldStore:
         event = event_of(reply[2], record, hold, body)
         return commands.Recorded(now_ms=reply[1], counters=replies.counters(reply[4:]), event=event)
 
-    async def inspect(self, command: commands.Inspect) -> commands.InspectAnswer:
+    async def inspect(self, command: commands.Inspect, *, is_urgent: bool = False) -> commands.InspectAnswer:
         organization = command.basis.organization
         windows = tuple(self._keys.window(organization, term.window) for term in command.terms)
         openings = codec.pack([term.opening for term in command.terms])
         arguments = (*replies.basis(command.basis), openings)
-        reply = await self._run(organization, scripts.INSPECT, windows, arguments)
+        patience_s = self._runner.settings.patience_s if is_urgent else None
+        reply = await self._runner.run(
+            organization, scripts.INSPECT, windows, arguments, patience_s=patience_s
+        )
         if reply[0] != Code.OK:
             return cast(commands.InspectAnswer, replies.refusal(reply))
         return commands.Inspected(now_ms=reply[1], counters=replies.counters(reply[2:]))
