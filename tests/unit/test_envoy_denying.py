@@ -13,6 +13,7 @@ from quota_service.domain.decision import Reason, Violation, retry_after_ms
 from quota_service.domain.errors import QuotaError
 from quota_service.edge.dialects.calls import Dialect
 from quota_service.edge.envoy import denying
+from quota_service.edge.envoy.api.envoy.service.auth.v3.external_auth_pb2 import CheckResponse
 from quota_service.edge.errors import DeadlinePassed, InternalFault, ServerStopping
 from tests.support.envoy import error, status, told
 
@@ -29,7 +30,7 @@ FORBIDDEN = {
 DENIALS = [reason for reason in Reason if reason <= Reason.STORE_UNAVAILABLE]
 
 
-def denied(*violations: Violation, dialect: Dialect = Dialect.OPENAI) -> denying.CheckResponse:
+def denied(*violations: Violation, dialect: Dialect = Dialect.OPENAI) -> CheckResponse:
     result = AuthorizeResult(
         organization="acme",
         violations=violations,

@@ -34,8 +34,8 @@ class Attempts:
         self._tracked = tracked
 
     async def in_time(self, decision: Coroutine[Any, Any, T], context: Context) -> T:
-        """What is decided while Envoy can still hear it: a call of which it hears nothing may be let pass, and
-        that is not for Envoy to decide. Raises DeadlinePassed, and what the decision raises.
+        """What is decided while Envoy can still hear it: a call of which it hears nothing may be let pass,
+        and that is not for Envoy to decide. Raises DeadlinePassed, and what the decision raises.
         """
         remaining_s: float | None = context.time_remaining()
         deciding = self._tracked.start(decision)
