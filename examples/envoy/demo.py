@@ -8,6 +8,7 @@ call has another outcome than it should.
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -19,7 +20,7 @@ import openai
 from rich.console import Console
 from rich.panel import Panel
 
-from examples.envoy.scene import lab
+from examples.envoy.scene import Lab, lab
 from tests.support.behaviour import Behaviour
 from tests.support.gateway import Gateway, gateway
 from tests.support.model_provider import providing
@@ -57,10 +58,20 @@ async def main() -> int:
         console.print(
             "Each call has two entries in the ledger: what was held before it, and what was charged after it."
         )
+        await _settled(service)
         console.print("$ quota ledger --organization lab")
         console.print(await asyncio.to_thread(service.quota, "ledger", "--organization", "lab"))
         console.print("To try it with real providers: docs/envoy.md")
         return 0 if all(outcomes) else 1
+
+
+async def _settled(service: Lab) -> None:
+    """Callers do not wait for what becomes of their holds: a moment later all have ended."""
+    for _ in range(100):
+        listed = await asyncio.to_thread(service.quota, "--json", "reservations", "--organization", "lab")
+        if not json.loads(listed)["reservations"]:
+            return
+        await asyncio.sleep(0.1)
 
 
 async def _told(story: Story, envoy: Gateway, secret: str) -> bool:
