@@ -38,6 +38,7 @@ SPOOFED = {
     "idempotency-key": "again",
 }
 IMPATIENT = {
+    "x-forwarded-for": "10.0.0.1",  # as if it came from within
     "x-envoy-retry-on": "5xx",
     "x-envoy-max-retries": "3",
     "x-envoy-upstream-rq-timeout-ms": "1",
