@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from tests.support.model_provider import providing
 WORDS = Behaviour(input_tokens=14, answer_tokens=24, pieces=8, delay_ms=40)
 QUESTION = "Why do budgets for AI run out?"
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 class Story(NamedTuple):
@@ -60,7 +61,10 @@ async def main() -> int:
         )
         await _settled(service)
         console.print("$ quota ledger --organization lab")
-        console.print(await asyncio.to_thread(service.quota, "ledger", "--organization", "lab"))
+        shown = await asyncio.to_thread(
+            partial(service.quota, "ledger", "--organization", "lab", columns=console.width)
+        )
+        console.print(shown, soft_wrap=True)
         console.print("To try it with real providers: docs/envoy.md")
         return 0 if all(outcomes) else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -28,9 +29,9 @@ class Lab:
     pid: int
     secrets: Mapping[str, str]
 
-    def quota(self, *arguments: str) -> str:
-        """What a command prints on stdout. Raises CommandFailed."""
-        return _quota(self.address, *arguments)
+    def quota(self, *arguments: str, columns: int = 120) -> str:
+        """What a command prints on stdout, so wide. Raises CommandFailed."""
+        return _quota(self.address, *arguments, columns=columns)
 
 
 @asynccontextmanager
@@ -55,9 +56,14 @@ def _loaded(address: str) -> dict[str, str]:
     }
 
 
-def _quota(address: str, *arguments: str) -> str:
+def _quota(address: str, *arguments: str, columns: int = 120) -> str:
     done = subprocess.run(
-        [QUOTA, *arguments, "--address", address], capture_output=True, text=True, check=False, timeout=60
+        [QUOTA, *arguments, "--address", address],
+        env={**os.environ, "COLUMNS": str(columns)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     if done.returncode:
         raise CommandFailed(f"quota {' '.join(arguments)}: {done.stderr.strip()}")

@@ -51,7 +51,7 @@ REFUSED = {
     "/v1/responses/resp_1/cancel": 404,
     "/v1/models": 404,
     "/v1/models/gpt-4o": 404,
-    "/v1/messages/count_tokens": 404,
+    "/v1/messages/batches": 404,
     "/v1/realtime": 404,
     "/v1beta/openai/chat/completions": 404,
     "/v1beta/models/gemini-2.5-flash:generateContent:generateContent": 404,

@@ -60,6 +60,23 @@ async def test_models_are_listed_with_the_company_s_key_and_without_the_service(
     assert await envoy.statistic("cluster.quota.upstream_rq_total") == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/v1/messages/count_tokens", "x-api-key"),
+        ("/v1beta/models/gemini-2.5-flash:countTokens", "x-goog-api-key"),
+    ],
+)
+async def test_tokens_are_counted_by_the_provider_without_the_service(
+    envoy: Gateway, path: str, key: str
+) -> None:
+    await status(envoy, path, b"{}", {"authorization": "Bearer a-caller's"})
+    [arrived] = envoy.upstream
+    assert arrived.header(key) in KEYS.values()
+    assert "a-caller's" not in str(arrived.headers)
+    assert await envoy.statistic("cluster.quota.upstream_rq_total") == 0
+
+
 async def test_the_library_lists_models(envoy: Gateway) -> None:
     async with openai.AsyncOpenAI(base_url=f"{envoy.url}/v1", api_key="none") as library:
         models = [model.id async for model in library.models.list()]
