@@ -70,6 +70,8 @@ async def running(settings: Settings, warmed: Callable[[], None] | None = None) 
     Raises MigrationError, StoreUnavailable, AddressInUse.
     """
     async with _composed(settings) as parts:
+        if settings.envoy:
+            await parts.warm()  # or the first calls would take longer than Envoy waits
         address = _listen(parts.server, settings)
         await parts.server.start()
         work = asyncio.gather(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
 from quota.v1 import budget_pb2, catalog_pb2, model_policy_pb2, quota_pb2, types_pb2
+from quota_service.edge.dialects import tokens
 from tests.support.envoy import (
     CHAT,
     GENERATE,
@@ -26,7 +28,7 @@ from tests.support.envoy import (
     told,
 )
 from tests.support.phases import founded
-from tests.support.service import ACME, Client
+from tests.support.service import ACME, Client, running_service
 
 REWRITES = {"rewrite": "true"}
 CALLS: dict[str, dict[str, Any]] = {
@@ -257,3 +259,18 @@ async def test_a_part_is_granted_down_to_what_is_of_use(client: Client) -> None:
     await client.quota.Release(quota_pb2.ReleaseRequest(name=reservation_of(granted)))
     more = {**REWRITES, "min_output_tokens": "395"}
     assert status(await envoy.check(check_request(body, headers=headers, extensions=more))) == 429
+
+
+async def test_a_server_for_envoy_begins_when_it_can_count(
+    valkey_url: str, postgres_url: str, key_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[bool] = []
+
+    def slowly() -> None:
+        time.sleep(0.3)
+        loaded.append(True)
+
+    monkeypatch.setattr(tokens, "load", slowly)
+    (tmp_path / "gateway.yaml").write_text("{}")
+    async with running_service(valkey_url, postgres_url, key_prefix, envoy=str(tmp_path / "gateway.yaml")):
+        assert loaded

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from quota.v1 import directory_pb2, types_pb2
+from quota_service.edge.dialects import tokens
 from quota_service.embedded.ports import free_port
 from tests.support.envoy import entries, secret_of
 from tests.support.gateway import Gateway, failing_open, gateway, waiting
@@ -38,6 +39,7 @@ class Cut:
 async def cut(
     valkey_url: str, postgres_url: str, key_prefix: str, provider: ModelProvider, tmp_path: Path
 ) -> AsyncIterator[Cut]:
+    tokens.load()  # as a service does that is made for Envoy
     async with AsyncExitStack() as stack:
         valkey, valkey_there = await stack.enter_async_context(proxied(valkey_url))
         postgres, postgres_there = await stack.enter_async_context(proxied(postgres_url))

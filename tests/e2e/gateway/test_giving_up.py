@@ -10,6 +10,7 @@ import pytest
 
 from quota.v1 import types_pb2
 from quota_service.domain import commands
+from quota_service.edge.dialects import tokens
 from quota_service.edge.envoy import attempts, process
 from quota_service.edge.envoy.api.envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
 from quota_service.stores.valkey.holds import ValkeyHoldStore
@@ -24,6 +25,7 @@ Gateways = Callable[..., Awaitable[Gateway]]
 @pytest.fixture
 def decided(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Until it is set, whoever asks does not hear what Valkey has decided."""
+    tokens.load()  # as a service does that is made for Envoy
     heard, authorize = asyncio.Event(), ValkeyHoldStore.authorize
 
     async def late(store: ValkeyHoldStore, command: commands.Authorize) -> commands.AuthorizeAnswer:
