@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import grpc
 import pytest
@@ -16,7 +15,7 @@ from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.reservation import Hold
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from tests.support.calls import cost, record_request, subject
-from tests.support.proxy import Mode, Proxy
+from tests.support.proxy import Mode, Proxy, proxied
 from tests.support.service import ACME, Client, authorize_request, commit_request, running_service
 from tests.support.stores import Stores
 
@@ -24,29 +23,16 @@ ALLOW, DENY = types_pb2.DECISION_ALLOW, types_pb2.DECISION_DENY
 LEDGER, BUFFERED = types_pb2.DURABILITY_LEDGER, types_pb2.DURABILITY_BUFFERED
 
 
-async def _proxied(url: str) -> tuple[Proxy, str]:
-    parts = urlsplit(url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    proxy = Proxy(parts.hostname, parts.port)
-    port = await proxy.start()
-    credentials = parts.netloc.rpartition("@")[0]
-    at = f"{credentials}@" if credentials else ""
-    return proxy, parts._replace(netloc=f"{at}127.0.0.1:{port}").geturl()
-
-
 @pytest.fixture
 async def valkey(valkey_url: str) -> AsyncIterator[tuple[Proxy, str]]:
-    proxy, url = await _proxied(valkey_url)
-    yield proxy, url
-    await proxy.close()
+    async with proxied(valkey_url) as found:
+        yield found
 
 
 @pytest.fixture
 async def postgres(postgres_url: str) -> AsyncIterator[tuple[Proxy, str]]:
-    proxy, url = await _proxied(postgres_url)
-    yield proxy, url
-    await proxy.close()
+    async with proxied(postgres_url) as found:
+        yield found
 
 
 @pytest.fixture
