@@ -274,3 +274,33 @@ async def test_a_server_for_envoy_begins_when_it_can_count(
     (tmp_path / "gateway.yaml").write_text("{}")
     async with running_service(valkey_url, postgres_url, key_prefix, envoy=str(tmp_path / "gateway.yaml")):
         assert loaded
+
+
+@pytest.mark.parametrize("said", [{"kind": "chats"}, {"min_output_tokens": "many", **REWRITES}])
+async def test_a_route_that_says_what_nobody_understands_lets_nothing_pass(
+    client: Client, said: dict[str, str]
+) -> None:
+    headers = await founded(client)
+    answer = await Envoy(client).check(check_request(headers=headers, extensions=said))
+    assert (status(answer), error(answer)["code"]) == (503, "gateway_fault")
+
+
+async def test_a_route_that_says_what_it_is_is_metered_by_every_method(client: Client) -> None:
+    headers = await founded(client)
+    request = check_request(headers=headers, method="PUT", path="/llm", extensions={"kind": "chat"})
+    assert reservation_of(await Envoy(client).check(request))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {**CALLS["gemini"], "path": f"{GENERATE}?alt=sse&fields=candidates.index"},
+        {**CALLS["gemini"], "path": f"{GENERATE}?%24fields=responseId"},
+        {**CALLS["gemini"], "headers": {"x-goog-fieldmask": "responseId"}},
+        {"path": RESPONSES, "body": {"model": "gpt-4o", "input": "Why?", "background": True}},
+    ],
+)
+async def test_a_call_whose_usage_nobody_would_see_is_refused(client: Client, call: dict[str, Any]) -> None:
+    headers = {**await founded(client), **call.get("headers", {})}
+    answer = await Envoy(client).check(check_request(**{**call, "headers": headers}))
+    assert status(answer) == 400

@@ -230,3 +230,19 @@ async def test_the_key_travels_on_where_it_is_to(stores: STORES, tmp_path: Path)
         secret = await founded(client)
         answer = await Envoy(client).check(check_request(QUESTION, headers=with_key(secret)))
         assert list(answer.ok_response.headers_to_remove) == ["accept-encoding"]
+
+
+async def test_a_route_of_one_organization_binds_whatever_says_who_spends(
+    stores: STORES, tmp_path: Path
+) -> None:
+    order = "subjects: [{jwt: {metadata: claims, organization: org, user: sub}}, api_key]"
+    async with running_service(*stores, envoy=gateway(tmp_path, order)) as client:
+        secret = await founded(client)
+        claims = {"org": "acme", "sub": "ada"}
+        other = check_request(claims=claims, extensions={"organization": "globex"})
+        answer = await Envoy(client).check(other)
+        assert (status(answer), error(answer)["code"]) == (401, "credentials_invalid")
+        # A key that was not what said it does not travel on, either.
+        both = await Envoy(client).check(check_request(claims=claims, headers={"x-api-key": secret}))
+        assert status(both) == 200
+        assert "x-api-key" in both.ok_response.headers_to_remove

@@ -110,3 +110,11 @@ async def test_a_body_that_does_not_come_stops_the_call(
     refused = await refusal(phase.ended())
     assert refused.code() == grpc.StatusCode.DEADLINE_EXCEEDED
     assert charged(await settled(client))[0] == "RELEASE"
+
+
+async def test_a_ticket_that_cannot_be_read_stops_the_call(client: Client) -> None:
+    granted = await downgraded(client)
+    ticket = json.loads(granted.dynamic_metadata.fields["ticket"].string_value)
+    granted.dynamic_metadata.update({"ticket": json.dumps({**ticket, "kind": "of a newer replica"})})
+    refused = await refusal(Phase(Envoy(client), granted, phase="request", waits=True).request())
+    assert refused.code() == grpc.StatusCode.INVALID_ARGUMENT

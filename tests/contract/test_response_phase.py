@@ -217,3 +217,16 @@ async def test_a_gateway_of_another_organization_settles_nothing(
             refused = await refusal(stream.read())
             assert refused.code() == grpc.StatusCode.NOT_FOUND
     assert await entries(client, "RELEASE") == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "chunk"),
+    [(JSON, b'{"choices": []}'), (EVENTS, b": nothing\n\n")],
+)
+async def test_an_answer_that_tells_nothing_of_what_it_used_is_charged_by_the_hold(
+    client: Client, kind: str, chunk: bytes
+) -> None:
+    answer = await allowed(client)
+    held = (await reservation(client, answer)).held
+    await answered(client, answer, [chunk], kind)
+    assert charged(await settled(client)) == ("COMMIT", held.tokens - 100, 100, True)

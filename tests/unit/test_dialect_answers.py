@@ -285,3 +285,18 @@ def test_tools_are_counted_as_the_model_wrote_them() -> None:
 
 def test_the_model_is_who_answers() -> None:
     assert known(Kind.CHAT, EVENTS, *chat_events(PIECES, model="gpt-4o-mini")).model == "gpt-4o-mini"
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+def test_an_event_too_long_to_be_read_may_have_had_the_usage(is_array: bool) -> None:
+    image = b'{"candidates":[{"content":{"parts":[{"inlineData":{"data":"%s"}}]}}],"usageMetadata":{}}' % (
+        b"A" * 5 * 1024 * 1024
+    )
+    small = b'{"candidates":[{"content":{"parts":[{"text":"Here it is."}]}}]}'
+    if is_array:
+        reader = answer_reader(Kind.GENERATE, "application/json", len)
+        reader.feed(b"[" + small + b"," + image + b"]")
+    else:
+        reader = answer_reader(Kind.GENERATE, "text/event-stream", len)
+        reader.feed(b"data: " + small + b"\n\ndata: " + image + b"\n\n")
+    assert not reader.answer().is_readable

@@ -115,10 +115,13 @@ class _EventAnswer:
     def answer(self) -> Answer:
         last = self._events.unfinished()
         if last is None:
-            return _answer(self._facts, is_readable=self._understood > 0 or not self._is_foreign)
+            return self._known(self._facts, is_understood=self._understood > 0)
         facts = self._facts.fork()  # more may come of the event: then it is read again, with all of it
-        is_understood = _read_event(facts, last) or self._understood > 0
-        return _answer(facts, is_readable=is_understood or not self._is_foreign)
+        return self._known(facts, is_understood=_read_event(facts, last) or self._understood > 0)
+
+    def _known(self, facts: Facts, *, is_understood: bool) -> Answer:
+        is_readable = is_understood or not self._is_foreign
+        return _answer(facts, is_readable=is_readable and not _hides(facts, self._events.dropped))
 
 
 class _JsonAnswer:
@@ -156,7 +159,8 @@ class _ArrayAnswer:
             self._facts.has_ended = True
 
     def answer(self) -> Answer:
-        return _answer(self._facts, is_readable=self._is_understood)
+        hides = _hides(self._facts, self._elements.dropped)
+        return _answer(self._facts, is_readable=self._is_understood and not hides)
 
 
 class _WholeAnswer:
@@ -191,6 +195,11 @@ class _WholeAnswer:
             is_understood = _read_end(facts, bytes(self._kept[-TAIL_BYTES:]))
         facts.has_ended = is_understood
         return _answer(facts, is_readable=is_understood)
+
+
+def _hides(facts: Facts, dropped: int) -> bool:
+    """Whether what was too long to be read may have had the usage: an image with all that it cost, say."""
+    return dropped > 0 and facts.usage is None
 
 
 def _read_event(facts: Facts, event: Event) -> bool:

@@ -27,7 +27,8 @@ from abc import ABC, abstractmethod
 import msgspec
 
 from quota_service.edge.dialects.calls import Dialect
-from quota_service.edge.dialects.tokens import Encoding, count
+from quota_service.edge.dialects.sampling import TextCount
+from quota_service.edge.dialects.tokens import Encoding
 
 _OPENAI = re.compile(
     r"(?:ft:)?(?:gpt-|chatgpt-|o\d|codex-|computer-use-|text-embedding-|davinci-|babbage-|text-davinci-)"
@@ -100,14 +101,13 @@ def tally_for(dialect: Dialect, model: str) -> Tally:
 class _ExactTally(Tally):
     def __init__(self, encoding: Encoding) -> None:
         super().__init__()
-        self._encoding = encoding
-        self._counted = 0
+        self._counting = TextCount(encoding)
 
     def text(self, text: str) -> None:
-        self._counted += count(text, self._encoding)
+        self._counting.add(text)
 
     def _text_tokens(self) -> int:
-        return self._counted
+        return self._counting.tokens
 
 
 class _MeasuredTally(Tally):
@@ -115,17 +115,21 @@ class _MeasuredTally(Tally):
 
     def __init__(self) -> None:
         super().__init__()
-        self._counted = 0
+        self._counting = TextCount(Encoding.O200K)
         self._characters = 0
         self._bytes = 0
         self._digits = 0
 
     def text(self, text: str) -> None:
         raw = text.encode(errors="replace")
-        self._counted += count(text)
+        self._counting.add(text)
         self._characters += len(text)
         self._bytes += len(raw)
         self._digits += len(raw) - len(raw.translate(None, _DIGITS))
+
+    @property
+    def _counted(self) -> int:
+        return self._counting.tokens
 
 
 class _OtherTally(_MeasuredTally):

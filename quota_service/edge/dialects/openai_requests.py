@@ -63,6 +63,10 @@ def openai_choices(kind: Kind, fields: Fields) -> int:
 
 def openai_limit(kind: Kind, fields: Fields) -> int | None:
     """The tokens of one answer; `None` where the call does not say. Raises CallMalformed."""
+    if fields.get("background"):
+        raise CallMalformed(
+            "background is not possible here: nobody would see what the answer used.", "background"
+        )
     limit = largest(fields, LIMITS[kind])
     return COMPLETION_DEFAULT_TOKENS if limit is None and kind is Kind.COMPLETIONS else limit
 

@@ -9,10 +9,10 @@ from urllib.parse import quote, unquote
 from quota_service.edge.dialects.calls import Endpoint, Kind
 
 _OPENAI = re.compile(
-    r".*/(?:v1|v1beta\d*/openai|endpoints/openapi)/(chat/completions|completions|responses|embeddings)",
+    r".*/(?:v1|openai|endpoints/openapi)/(chat/completions|completions|responses|embeddings)",
     re.DOTALL,
 )
-"""OpenAI's own, whatever is in front, and Google's two imitations of it."""
+"""OpenAI's own, whatever is in front, Azure's without a version, and Google's two imitations of it."""
 
 _AZURE = re.compile(r".*/openai/deployments/([^/]+)/(chat/completions|completions|embeddings)", re.DOTALL)
 
@@ -54,6 +54,12 @@ def path_with_model(path: str, model: str) -> str:
     if changed is None:
         raise ValueError("this path names no model")
     return f"{changed}{mark}{query}"
+
+
+def chooses_fields(path: str) -> bool:
+    """Whether the caller of Google's asks for a part of the answer only, which need not have its usage."""
+    names = {name.partition("=")[0] for name in unquote(path.partition("?")[2]).split("&")}
+    return not names.isdisjoint(("fields", "$fields"))
 
 
 def _with_model(path: str, model: str) -> str | None:

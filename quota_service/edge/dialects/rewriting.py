@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from quota_service.edge.dialects.anthropic_requests import LIMIT
-from quota_service.edge.dialects.calls import Kind
+from quota_service.edge.dialects.calls import CallMalformed, Kind
 from quota_service.edge.dialects.fields import fields_of, parsed, raw_members
 from quota_service.edge.dialects.gemini_requests import CONFIGURATIONS
 from quota_service.edge.dialects.gemini_requests import LIMITS as GEMINI_LIMITS
@@ -62,7 +62,10 @@ def _write_embedding_model(members: Members, model: str) -> None:
     if "model" in members:
         members["model"] = _raw(name)
     if "requests" in members:
-        requests = msgspec.json.decode(members["requests"], type=list[Members])
+        try:
+            requests = msgspec.json.decode(members["requests"], type=list[Members])
+        except msgspec.ValidationError:
+            raise CallMalformed("requests must be a list of objects.", "requests") from None
         for request in requests:
             request["model"] = _raw(name)
         members["requests"] = _raw(requests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,10 +15,10 @@ from quota.v1 import quota_pb2 as pb
 from quota.v1.types_pb2 import Subject
 from quota_service.application.configurations import Configurations
 from quota_service.application.requests import AuthorizeRequest, Diversions
-from quota_service.domain.errors import FieldProblem, InvalidRequest
+from quota_service.domain.errors import FieldProblem, InvalidRequest, QuotaError
 from quota_service.edge.convert.quota import authorize_request
-from quota_service.edge.dialects.calls import Dialect, Endpoint, Kind, ModelCall
-from quota_service.edge.dialects.paths import endpoint_of
+from quota_service.edge.dialects.calls import CallMalformed, Dialect, Endpoint, Kind, ModelCall
+from quota_service.edge.dialects.paths import chooses_fields, endpoint_of
 from quota_service.edge.dialects.requests import read_call
 from quota_service.edge.dialects.tokens import Encoding, is_loaded
 from quota_service.edge.envoy.http_call import HttpCall
@@ -31,7 +32,7 @@ UNKNOWN_MAXIMUM_TOKENS = 131_072
 INPUT_TOKENS_MAX = 1_000_000_000
 """As many as can be asked for."""
 
-LONG_BODY_BYTES = 32 * 1024
+LONG_BODY_BYTES = 16 * 1024
 """A longer one is read in a thread: it would keep everybody waiting."""
 
 _PROVIDERS: Mapping[Dialect, str] = {
@@ -41,7 +42,13 @@ _PROVIDERS: Mapping[Dialect, str] = {
 }
 
 
+_LENGTH = re.compile("[0-9]{1,18}")
+_COUNT = re.compile("[0-9]{1,9}")
 _KINDS = {kind.value: kind for kind in Kind}
+
+
+class RouteFault(QuotaError):
+    """A route says what nobody understands: whoever waits behind Envoy can do nothing about it."""
 
 
 class BodyEncoded(Exception):
@@ -49,11 +56,15 @@ class BodyEncoded(Exception):
 
 
 def endpoint(call: HttpCall) -> Endpoint | None:
-    """Where it goes; `None`: it is not metered. A route may say what it is by the extension `kind`."""
-    kind = _KINDS.get(call.extensions.get("kind", ""))
-    if kind is not None and call.method == "POST":
-        return Endpoint(kind)
-    return endpoint_of(call.method, call.path)
+    """Where it goes; `None`: it is not metered. A route may say what it is by the extension `kind`, and is
+    metered then whatever it is asked. Raises RouteFault.
+    """
+    said = call.extensions.get("kind", "")
+    if not said:
+        return endpoint_of(call.method, call.path)
+    if said not in _KINDS:
+        raise RouteFault(f"The route's kind is none of {', '.join(_KINDS)}.")
+    return Endpoint(_KINDS[said])
 
 
 async def read(call: HttpCall, where: Endpoint) -> ModelCall:
@@ -62,13 +73,17 @@ async def read(call: HttpCall, where: Endpoint) -> ModelCall:
     """
     if call.header("content-encoding") not in ("", "identity"):
         raise BodyEncoded("Send the body as it is: what is compressed cannot be priced.")
+    if where.kind.dialect is Dialect.GEMINI and (
+        chooses_fields(call.path) or "x-goog-fieldmask" in call.headers
+    ):
+        raise CallMalformed("Ask for the whole answer: a part of it would not tell what it used.", "fields")
     reading = partial(
         read_call, where, call.body, model=call.extensions.get("model", ""), is_whole=call.is_whole
     )
     is_long = len(call.body) > LONG_BODY_BYTES or not all(map(is_loaded, Encoding))
     asked = await asyncio.to_thread(reading) if is_long else reading()
     sent, seen = call.header("content-length"), len(call.body)
-    if asked.is_whole or not sent.isdecimal() or int(sent) <= seen:
+    if asked.is_whole or not (seen and _LENGTH.fullmatch(sent)) or int(sent) <= seen:
         return asked
     return replace(asked, input_tokens=min(-(-asked.input_tokens * int(sent) // seen), INPUT_TOKENS_MAX))
 
@@ -87,7 +102,7 @@ class Asking:
 
     async def request(self, call: HttpCall, asked: ModelCall, subject: Subject, by: str) -> AuthorizeRequest:
         """`by`: the provider. Its idempotency key is new: a caller's own could make two calls one. Raises
-        InvalidRequest, OrganizationNotFound, StoreUnavailable.
+        InvalidRequest, OrganizationNotFound, RouteFault, StoreUnavailable.
         """
         least = self._least(call, asked)
         message = pb.AuthorizeRequest(
@@ -121,7 +136,9 @@ class Asking:
         if not (_rewrites(call, asked) and asked.kind.has_output):
             return 0
         said = call.extensions.get("min_output_tokens", "")
-        least = int(said) if said.isdecimal() else self._gateway.min_output_tokens
+        if said and not _COUNT.fullmatch(said):
+            raise RouteFault("The route's min_output_tokens is no whole number.")
+        least = int(said) if said else self._gateway.min_output_tokens
         most = asked.max_output_tokens
         return least * asked.choices if most is None else min(least * asked.choices, most)
 

@@ -32,6 +32,7 @@ class Attempts:
         self._authorization = authorization
         self._releases = releases
         self._tracked = tracked
+        self._answered: set[asyncio.Task[Any]] = set()
 
     async def in_time(self, decision: Coroutine[Any, Any, T], context: Context) -> T:
         """What is decided while Envoy can still hear it: a call of which it hears nothing may be let pass,
@@ -46,9 +47,11 @@ class Attempts:
             )
             if not deciding.done():
                 raise DeadlinePassed("The quota service could not decide in time.")
-            return deciding.result()
+            result = deciding.result()
         finally:
             deciding.cancel()
+        self._answered.add(_this_task())
+        return result
 
     async def authorize(
         self, request: AuthorizeRequest, context: Context, call: asyncio.Task[Any]
@@ -70,9 +73,10 @@ class Attempts:
         return result
 
     def _ended(self, call: asyncio.Task[Any], deciding: asyncio.Task[AuthorizeResult]) -> None:
-        """Cancelled after all: while its answer was on its way."""
-        if call.cancelled():
+        """Not with the decision, or cancelled while that was on its way."""
+        if call.cancelled() or call not in self._answered:
             self._give_up(deciding)
+        self._answered.discard(call)
 
     def _give_up(self, deciding: asyncio.Task[AuthorizeResult]) -> None:
         self._tracked.start(self._returned(deciding))
@@ -85,3 +89,9 @@ class Attempts:
                 await self._releases.release(result.hold.organization, result.hold.reservation, GAVE_UP)
         except QuotaError:
             pass
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

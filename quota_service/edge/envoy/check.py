@@ -21,11 +21,11 @@ from quota_service.edge.envoy.api.envoy.service.auth.v3.external_auth_pb2 import
     CheckResponse,
     OkHttpResponse,
 )
-from quota_service.edge.envoy.asking import Asking, BodyEncoded
+from quota_service.edge.envoy.asking import Asking, BodyEncoded, RouteFault
 from quota_service.edge.envoy.attempts import Attempts
 from quota_service.edge.envoy.http_call import HttpCall, http_call
 from quota_service.edge.envoy.settings import Gateway
-from quota_service.edge.envoy.subjects import Spender, Subjects, secret_headers
+from quota_service.edge.envoy.subjects import Subjects, secret_headers
 from quota_service.edge.envoy.ticket import Ticket, metadata_of
 
 _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -45,7 +45,10 @@ class AuthorizationServicer:
 
     async def Check(self, request: CheckRequest, context: Context) -> CheckResponse:
         call = http_call(request.attributes)
-        where = asking.endpoint(call)
+        try:
+            where = asking.endpoint(call)
+        except RouteFault as fault:
+            return denying.of_error(None, fault)
         if where is None:
             return self._unmetered(call)
         dialect, task = where.kind.dialect, asyncio.current_task()
@@ -76,18 +79,18 @@ class AuthorizationServicer:
         self, call: HttpCall, where: Endpoint, context: Context, task: asyncio.Task[Any]
     ) -> CheckResponse:
         """Who asks comes first: strangers' bodies are not read."""
-        spender = await self._subjects.of(call, access.organization())
+        subject = await self._subjects.of(call, access.organization())
         asked = await asking.read(call, where)
         by = asking.provider(call, where)
-        request = await self._asking.request(call, asked, spender.subject, by)
+        request = await self._asking.request(call, asked, subject, by)
         result = await self._attempts.authorize(request, context, task)
         if result.hold is None:
             return denying.of_result(where.kind.dialect, result, self._holds.now_ms())
         ticket = _ticket(asked, result.hold, result, request.ttl_ms)
-        return self._granted(ticket, spender)
+        return self._granted(call, ticket)
 
-    def _granted(self, ticket: Ticket, spender: Spender) -> CheckResponse:
-        secrets = spender.secret_headers if self._gateway.remove_key else ()
+    def _granted(self, call: HttpCall, ticket: Ticket) -> CheckResponse:
+        secrets = secret_headers(call) if self._gateway.remove_key else ()
         # Of what is compressed nobody can read the usage.
         response = _allowed(("accept-encoding", *secrets))
         response.dynamic_metadata.CopyFrom(metadata_of(ticket))

@@ -16,6 +16,7 @@ from quota_service.edge.envoy.api.envoy.service.ext_proc.v3.external_processor_p
     ProcessingResponse,
     TrailersResponse,
 )
+from quota_service.edge.envoy.asking import LONG_BODY_BYTES
 from quota_service.edge.envoy.http_call import header_values
 from quota_service.edge.envoy.response import End, Response
 from quota_service.edge.envoy.settling import Settling
@@ -80,7 +81,7 @@ class ProcessorServicer:
         try:
             while is_due and (message := await _in_time(messages)) is not None:
                 ticket = ticket or _ticket(message)
-                answer = _rewritten(ticket, message)
+                answer = await _rewritten(ticket, message)
                 is_due = _is_more_due(ticket, message)  # Envoy may cancel as soon as it has the last answer
                 yield answer
         finally:
@@ -101,13 +102,15 @@ async def _in_time(messages: Messages) -> ProcessingRequest | None:
         raise DeadlinePassed("The body of the request did not come.") from None
 
 
-def _rewritten(ticket: Ticket | None, message: ProcessingRequest) -> ProcessingResponse:
+async def _rewritten(ticket: Ticket | None, message: ProcessingRequest) -> ProcessingResponse:
     rewrites = ticket is not None and ticket.rewrites
     match message.WhichOneof("request"):
         case "request_headers" if ticket is not None and rewrites:
             return rewriting.headers(ticket, message.request_headers)
         case "request_body" if ticket is not None and rewrites:
-            return rewriting.body(ticket, message.request_body)
+            if len(message.request_body.body) <= LONG_BODY_BYTES:
+                return rewriting.body(ticket, message.request_body)
+            return await asyncio.to_thread(rewriting.body, ticket, message.request_body)
         case other:
             return _ANSWERS[other or "request_headers"]
 

@@ -70,7 +70,7 @@ class Response:
             # Nothing has come back. The provider has the request, and counts what it has read of it.
             usage = Usage(input_tokens=self._ticket.input_tokens)
             self._settling.commit(self._ticket, usage, estimated=True)
-        elif self._is_compressed or not answer.is_readable:
+        elif self._is_compressed or not answer.is_readable or _is_blank(self._ticket, answer, end):
             self._settling.commit_hold(self._ticket)
         elif answer.is_error and not answer.output_tokens and answer.usage is None:
             self._settling.release(self._ticket, "the upstream answered with an error")
@@ -91,6 +91,12 @@ class Response:
     def _extend(self) -> None:
         self._settling.extend(self._ticket)
         self._extension = self._soon()
+
+
+def _is_blank(ticket: Ticket, answer: Answer, end: End) -> bool:
+    """Whether an answer that was whole tells nothing of what it used: not by numbers, nor by a text."""
+    said = answer.usage is not None or answer.output_tokens > 0 or answer.is_error
+    return ticket.kind.has_output and end is End.WHOLE and not said
 
 
 def _usage(ticket: Ticket, answer: Answer) -> tuple[Usage, bool]:

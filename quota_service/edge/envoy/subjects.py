@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from google.protobuf.struct_pb2 import Struct
 
@@ -22,13 +21,6 @@ _SCHEME = "bearer "
 _JWT_AUTHN = "envoy.filters.http.jwt_authn"
 
 
-class Spender(NamedTuple):
-    """Who spends, and the headers with the secret that said so."""
-
-    subject: Subject
-    secret_headers: tuple[str, ...] = ()
-
-
 class Subjects:
     """Asks one source after the other."""
 
@@ -36,31 +28,29 @@ class Subjects:
         self._gateway = gateway
         self._resolution = resolution
 
-    async def of(self, call: HttpCall, bound_to: str) -> Spender:
+    async def of(self, call: HttpCall, bound_to: str) -> Subject:
         """`bound_to`: the only organization that Envoy may ask for; "": every one. Raises CredentialsMissing,
         CredentialsInvalid, ApiKeyUnknown, ApiKeyRevoked, StoreUnavailable.
         """
         own = call.extensions.get("organization", "") or bound_to
-        spender = await self._said(call, own)
-        subject = spender.subject
+        subject = await self._said(call, own)
         subject.organization = subject.organization or own or self._gateway.organization
         subject.project = subject.project or call.extensions.get("project", "")
-        if bound_to and subject.organization != bound_to:
+        if any(only and subject.organization != only for only in (own, bound_to)):
             raise CredentialsInvalid("The credential is not known.")
         for tag, header in self._gateway.tags.items():
             if value := call.header(header):
                 subject.tags[tag] = value
-        return spender
+        return subject
 
-    async def _said(self, call: HttpCall, own: str) -> Spender:
+    async def _said(self, call: HttpCall, own: str) -> Subject:
         for source in self._gateway.subjects:
             if not isinstance(source, Source):
                 if secret := shown_secret(call):
                     resolved = await self._resolution.resolve(secret, own)
-                    key = Subject(organization=resolved.subject.organization, api_key=resolved.key.id)
-                    return Spender(key, secret_headers(call))
+                    return Subject(organization=resolved.subject.organization, api_key=resolved.key.id)
             elif said := _subject(source, call):
-                return Spender(said)
+                return said
         raise CredentialsMissing("The call says nothing of who makes it: send the secret of an API key.")
 
 

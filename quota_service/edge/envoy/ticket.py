@@ -7,6 +7,7 @@ from __future__ import annotations
 import msgspec
 from google.protobuf.struct_pb2 import Struct
 
+from quota_service.domain.errors import FieldProblem, InvalidRequest
 from quota_service.domain.subject import Subject
 from quota_service.edge import names
 from quota_service.edge.dialects.calls import Kind
@@ -72,7 +73,9 @@ def metadata_of(ticket: Ticket) -> Struct:
 
 
 def ticket_of(metadata: Metadata) -> Ticket | None:
-    """`None`: Check let it pass without holding anything, denied it, or never heard of it."""
+    """`None`: Check let it pass without holding anything, denied it, or never heard of it. Raises
+    InvalidRequest for one that cannot be read, such as a newer replica's.
+    """
     if NAMESPACE not in metadata.filter_metadata:
         return None
     fields = metadata.filter_metadata[NAMESPACE].fields
@@ -81,7 +84,7 @@ def ticket_of(metadata: Metadata) -> Ticket | None:
     try:
         return _decoder.decode(fields[_TICKET].string_value)
     except msgspec.DecodeError:
-        return None
+        raise InvalidRequest(FieldProblem("", "the ticket of this call cannot be read")) from None
 
 
 _decoder = msgspec.json.Decoder(Ticket)

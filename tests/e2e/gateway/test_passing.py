@@ -123,6 +123,14 @@ async def test_a_websocket_passes_with_the_caller_s_own_key(envoy: Gateway) -> N
     assert arrived.header("authorization") == "Bearer own"
 
 
+async def test_a_key_of_the_gateway_s_goes_nowhere_in_a_path_or_a_websocket(envoy: Gateway) -> None:
+    path = "/v1beta/models/gemini-2.5-flash:countTokens?key=qk_secret"
+    assert await status(envoy, path, b"{}") == 400
+    headers = {"authorization": "Bearer qk_secret", "upgrade": "websocket", "connection": "Upgrade"}
+    assert await status(envoy, "/v1/realtime?model=gpt-4o", headers=headers) in (403, 404)
+    assert envoy.upstream == []
+
+
 async def test_a_route_can_opt_out(gateways: Gateways) -> None:
     envoy = await gateways(opted_out("openai"))
     body = json.dumps(CHAT).encode()
