@@ -44,7 +44,8 @@ _MODELS = ("gpt-4o", "gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash")
 
 
 Script = Callable[[], AsyncIterator[bytes]]
-"""The bytes of an answer, its head included, one write after the other; then the connection is closed."""
+"""The bytes of an answer, its head included, one write after the other; then the connection is closed.
+One that is whole must say so, as those of `raw_http.script` do."""
 
 
 class Request(NamedTuple):

@@ -49,7 +49,8 @@ class Delivery:
         length = f"content-length: {size + self._behaviour.length_off}"
         encoding = "content-encoding: gzip\r\n" if self._behaviour.gzip else ""
         framing = "transfer-encoding: chunked" if self._chunked else length
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n{encoding}{framing}\r\n\r\n"
+        ending = "connection: close\r\n" if self._behaviour.length_off else ""
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\n{encoding}{ending}{framing}\r\n\r\n"
         self._writer.write(head.encode())
 
     async def _part(self, part: bytes) -> None:

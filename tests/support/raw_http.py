@@ -128,10 +128,11 @@ def script(
     apart: bool = False,
 ) -> Script:
     """An answer, for a stand-in. `kind`: its content-type; "": none. `length`: what content-length says;
-    `None`: it is chunked. `apart`: every part arrives alone.
+    `None`: it is chunked. `apart`: every part arrives alone. It tells that the connection ends with it: else
+    a proxy would send its next request there, and lose it.
     """
     framing = ("transfer-encoding", "chunked") if length is None else ("content-length", str(length))
-    named = [*([("content-type", kind)] if kind else []), framing, *headers]
+    named = [*([("content-type", kind)] if kind else []), framing, ("connection", "close"), *headers]
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in named), "", ""]
 
     async def played() -> AsyncIterator[bytes]:
