@@ -44,7 +44,7 @@ demo-envoy: $(STAMP) ## A few calls through Envoy: allowed, streamed, downgraded
 bench-quick: $(STAMP) ## Measure Authorize/s and Commit/s for a few seconds
 	@$(BIN)/python -m benchmarks.quick
 
-bench-envoy: $(STAMP) ## Measure what Envoy's filters add to a call, for a minute
+bench-envoy: $(STAMP) ## Measure what Envoy's filters add to a call, for two minutes
 	@$(BIN)/python -m benchmarks.envoy
 
 chaos: $(STAMP) ## Kill, cut off and empty everything under load for CHAOS_SECONDS (480), then count the money

@@ -37,20 +37,25 @@ class HttpRequest:
         return cls(raw=head.encode() + encoded, is_chunked=is_chunked)
 
 
-async def repeated(address: str, request: HttpRequest, seconds: float, connections: int) -> Sequence[Wait]:
-    """The waits of calls made one after the other, on each of so many connections. Raises CallFailed."""
+async def repeated(
+    address: str, request: HttpRequest, seconds: float, connections: int, pause_s: float
+) -> Sequence[Wait]:
+    """The waits of calls made one after the other, with a pause between them, on each of so many connections.
+    Raises CallFailed.
+    """
     until_s = time.perf_counter() + seconds
-    runs = await asyncio.gather(*(_repeated(address, request, until_s) for _ in range(connections)))
+    runs = await asyncio.gather(*(_repeated(address, request, until_s, pause_s) for _ in range(connections)))
     return [wait for run in runs for wait in run]
 
 
-async def _repeated(address: str, request: HttpRequest, until_s: float) -> list[Wait]:
+async def _repeated(address: str, request: HttpRequest, until_s: float, pause_s: float) -> list[Wait]:
     host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     waits = []
     try:
         while time.perf_counter() < until_s:
             waits.append(await _called(reader, writer, request))
+            await asyncio.sleep(pause_s)
     finally:
         writer.close()
     return waits
