@@ -220,7 +220,7 @@ async def test_who_leads_no_team_sees_the_organization_and_prices_and_nothing_el
 async def test_while_valkey_is_away_whoever_led_a_team_sees_nothing_of_it_either(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> object:
+    async def away(*_: object, **__: object) -> object:
         raise StoreUnavailable("Valkey does not answer.")
 
     await lead(world.address, "core", "ada")
