@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 STAMP := .venv/.installed
-PYTEST_ARGS ?= -n 4
+PYTEST_ARGS ?= -n 3
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help

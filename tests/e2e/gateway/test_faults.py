@@ -61,6 +61,7 @@ async def test_a_valkey_lost_during_a_call_breaks_no_answer_and_loses_no_charge(
     caller = await place.caller()
     async with caller.listening(LONG) as answer:
         await answer.piece()
+        await holds(place.client)  # what only Valkey knew would have to wait for Valkey
         await place.valkey.switch(mode)
         assert await answer.rest() == await undisturbed(provider, LONG)
     [entry] = await ends(place.client)
@@ -94,6 +95,7 @@ async def test_with_both_stores_lost_during_a_call_its_charge_waits_for_one_of_t
     caller = await place.caller()
     async with caller.listening(LONG) as answer:
         await answer.piece()
+        await holds(place.client)
         await place.valkey.switch(Mode.REFUSE)
         await place.postgres.switch(Mode.REFUSE)
         assert await answer.rest() == await undisturbed(provider, LONG)
