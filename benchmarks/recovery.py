@@ -186,10 +186,9 @@ async def age(runner: Runner) -> None:
     fence = fence_of((await runner.connection.call("HGET", meta, "fence")).decode(), "")
     runner.adopt("acme", fence.epoch)
     store = ValkeyHoldStore(runner)
-    found = [key.decode() for key in await runner.connection.call("ZRANGE", index, 0, -1)]
+    found = [id_.decode() for id_ in await runner.connection.call("ZRANGE", index, 0, -1)]
     for start in range(0, len(found), 1_000):
-        some = map(runner.keys.reservation_of, found[start : start + 1_000])
-        await asyncio.gather(*(store.get("acme", each) for each in some))
+        await asyncio.gather(*(store.get("acme", each) for each in found[start : start + 1_000]))
     while await store.sweep("acme"):
         pass
 

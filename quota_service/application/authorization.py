@@ -231,7 +231,7 @@ def _stops(intent: Intent, denied: commands.Denied, passed_over: int) -> list[St
     """The steps that stopped so many alternatives, the asked model first. Where budgets stood is known of the
     asked model's.
     """
-    counters = dict(zip(intent.moments[0].windows, denied.counters, strict=True))
+    counters = dict(zip(intent.moments[0].terms.windows, denied.counters, strict=True))
     return [
         stop
         for position in range(passed_over)

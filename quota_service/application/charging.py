@@ -84,5 +84,6 @@ def _draft(plan: Plan, moment: Moment, charge_: Charge) -> Hold:
         requested_model=charge_.model,
         rates=moment.card.rates if moment.card else (),
         caller_priced=plan.model is not None and plan.model.caller_priced,
-        windows=moment.windows,
+        windows=moment.terms.windows,
+        keepings=moment.terms.keepings,
     )

@@ -157,7 +157,8 @@ def _draft(
         caller_priced=plan.model is not None and plan.model.caller_priced,
         input_tokens=request.input_tokens,
         own_cost_micros=request.own_cost_micros,
-        windows=moment.windows,
+        windows=moment.terms.windows,
+        keepings=moment.terms.keepings,
         granted_output_tokens=_most(plan.model, request) if plan.model else 0,
         held=needed,
     )
@@ -201,7 +202,8 @@ def _diverted(
         rates=moment.card.rates,
         caller_priced=plan.model.caller_priced,
         input_tokens=request.input_tokens,
-        windows=moment.windows,
+        windows=moment.terms.windows,
+        keepings=moment.terms.keepings,
         granted_output_tokens=most,
         held=needed,
     )

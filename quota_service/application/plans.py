@@ -59,10 +59,6 @@ class Moment(NamedTuple):
     others: tuple[tuple[Plan, Moment], ...] = ()
     violations: tuple[Violation, ...] = ()
 
-    @property
-    def windows(self) -> tuple[WindowRef, ...]:
-        return tuple([term.window for term in self.terms.budgets])
-
 
 class Plan:
     """What a configuration means for one kind of request.

@@ -144,6 +144,8 @@ class Recovery:
                 return epoch.number
             if not epoch.is_known:
                 raise OrganizationNotFound("The organization does not exist.")
+            if seen.is_of_other_layout:
+                await self._epochs.mark_broken(organization)  # so that nothing of it is left
             if not await self._keys.lower(organization, seen):
                 continue  # somebody else has just changed it
             await self._carry_events(organization)
@@ -198,7 +200,7 @@ class Recovery:
             restoration = Restoration(configuration, now_ms, await turn.windows(now_ms - OUTLIVE_MS))
             async with aclosing(turn.holds()) as holds:
                 counted = restoration.counting(holds, turn.windows_of)
-                if not await making.put_holds(counted, restoration.places_of):
+                if not await making.put_holds(counted):
                     return False
             rolled_over = await turn.known(restoration.rollover_keys())
             return await forgetting and await making.put_windows(restoration.windows(rolled_over))

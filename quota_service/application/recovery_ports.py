@@ -5,7 +5,7 @@ Any of them raises StoreUnavailable when its store does not answer in time.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -13,8 +13,8 @@ from quota_service.domain.amounts import Amounts
 from quota_service.domain.audit import Authorship
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry
-from quota_service.domain.reservation import WindowRef
-from quota_service.domain.terms import Counters, Keeping
+from quota_service.domain.reservation import Keeping, WindowRef
+from quota_service.domain.terms import Counters
 
 
 class Epoch(NamedTuple):
@@ -49,6 +49,13 @@ class Fence(NamedTuple):
     made_in: str
     run_id: str
 
+    @property
+    def is_of_other_layout(self) -> bool:
+        """Whether another version wrote the keys, otherwise than this one does: a run ends with the layout of
+        the keys that it is about.
+        """
+        return bool(self.epoch) and self.made_in.partition("/")[2] != self.run_id.partition("/")[2]
+
     def stands_for(self, epoch: Epoch) -> bool:
         """Whether the keys are those of the epoch."""
         is_same = epoch.number == self.epoch and self.made_in == self.run_id
@@ -58,8 +65,8 @@ class Fence(NamedTuple):
 class LiveHold(NamedTuple):
     """A reservation that the ledger sees open: in which windows it holds how much.
 
-    There may be very many, so `whole` goes from store to store unread. `windows` are as the ledger keeps
-    them, alike wherever they are the same.
+    There may be very many, so `whole` goes from store to store unread; `version`: of how it is written.
+    `windows` are as the stores write them, alike wherever they are the same.
     """
 
     windows: bytes
@@ -69,6 +76,7 @@ class LiveHold(NamedTuple):
     content_hash: str
     expire_ms: int
     whole: bytes
+    version: int = 1
 
 
 class Restored(NamedTuple):
@@ -77,10 +85,6 @@ class Restored(NamedTuple):
     window: WindowRef
     counters: Counters
     keeping: Keeping | None
-
-
-PlacesOf = Callable[[LiveHold], Sequence[tuple[WindowRef, Keeping | None]]]
-"""The windows of a hold, and how each is kept by now; `None`: its budget is gone."""
 
 
 class Turn(Protocol):
@@ -151,7 +155,7 @@ class Making(Protocol):
         """
         ...
 
-    async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]], places_of: PlacesOf) -> bool:
+    async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]]) -> bool:
         """Sets live holds, each part at once. Moves no amounts."""
         ...
 

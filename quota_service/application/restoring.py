@@ -9,8 +9,8 @@ from quota_service.application.terms import keeping_of
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.configuration import Configuration
 from quota_service.domain.ledger import key_of_rollover
-from quota_service.domain.reservation import WindowRef
-from quota_service.domain.terms import Counters, Keeping
+from quota_service.domain.reservation import Keeping, WindowRef
+from quota_service.domain.terms import Counters
 from quota_service.domain.windows import WindowKey, is_kept, key_of
 
 
@@ -77,10 +77,6 @@ class Restoration:
                 group.requests += requests
                 group.holds += 1
             yield holds
-
-    def places_of(self, hold: LiveHold) -> Sequence[tuple[WindowRef, Keeping | None]]:
-        """The windows of a hold that was counted, and how each is kept by now; `None`: its budget is gone."""
-        return [(ref, window.keeping) for ref, window in self._groups[hold.windows].windows]
 
     def rollover_keys(self) -> list[str]:
         """The ledger keys that tell whether something was carried into a window."""

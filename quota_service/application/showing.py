@@ -16,7 +16,7 @@ def entry(row: LedgerRow, sight: Sight) -> LedgerRow:
     windows = tuple([window for window in hold.windows if sight.sees(f"budgets/{window.budget}")])
     if len(windows) == len(hold.windows):
         return row
-    return replace(row, entry=replace(row.entry, hold=replace(hold, windows=windows)))
+    return replace(row, entry=replace(row.entry, hold=replace(hold, windows=windows, keepings=())))
 
 
 def alert(stored: StoredAlert, sight: Sight) -> StoredAlert:

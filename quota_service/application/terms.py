@@ -7,11 +7,11 @@ from quota_service.domain.budget import Budget, limits_at, seed_of
 from quota_service.domain.configuration import ModelKey
 from quota_service.domain.ladder import LadderModel, ceiling_percent
 from quota_service.domain.pricing import Model
-from quota_service.domain.reservation import WindowRef
+from quota_service.domain.reservation import Keeping, WindowRef
 from quota_service.domain.schedule import pause_of, window_of
 from quota_service.domain.scope import Facts
 from quota_service.domain.subject import Subject
-from quota_service.domain.terms import Keeping, Term
+from quota_service.domain.terms import Term
 
 
 class Bounds:

@@ -104,10 +104,11 @@ class Inspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An entry on its way to the ledger, and its place in the stream."""
+    """An entry on its way to the ledger, its place in the stream, and how many bytes it takes there."""
 
     id: str
     entry: Entry
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

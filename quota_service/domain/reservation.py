@@ -42,6 +42,20 @@ class WindowRef(NamedTuple):
     end_ms: int | None
 
 
+class Keeping(NamedTuple):
+    """How a budget's window is kept, whoever asks.
+
+    `max_values` bounds how many values of a tag may have a counter in it; 0 is unbounded. `opening`: it must
+    be opened under this number before anything counts in it, because it begins with something (a rollover,
+    what was spent before the budget was made); 0: it begins with nothing. `keep_ms`: how much longer than
+    others it is kept after its end.
+    """
+
+    max_values: int = 0
+    opening: int = 0
+    keep_ms: int = 0
+
+
 class Settlement(NamedTuple):
     """What a Commit did."""
 
@@ -55,7 +69,8 @@ class Hold:
     """A reservation as the stores keep it.
 
     Fixed at Authorize: who, what (`downgraded`: not the model that was asked for; `degraded`: granted while
-    a store was down, so that `held` is nothing), `rates` (pico-USD per token), `windows`. Moving: `state`,
+    a store was down, so that `held` is nothing), `rates` (pico-USD per token), `windows` and how each is kept
+    (`keepings`, none where that is not known). Moving: `state`,
     `held` (what Authorize and Extend took), `charged` (what Commits have charged so far), `parts` and
     `late_parts` (Commits that left it open), and, once settled, the final Commit's content hash and result.
     Times are milliseconds by the store's clock; `end_ms` is 0 while held.
@@ -76,6 +91,7 @@ class Hold:
     input_tokens: int = 0
     own_cost_micros: int | None = None
     windows: tuple[WindowRef, ...] = ()
+    keepings: tuple[Keeping, ...] = ()
     granted_output_tokens: int = 0
     held: Amounts = NOTHING
     state: State = State.HELD

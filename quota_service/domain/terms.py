@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from quota_service.domain.amounts import NOTHING, Amounts, Limits
 from quota_service.domain.budget import Mode
 from quota_service.domain.ratelimit import RateTerm
-from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.reservation import Hold, Keeping, WindowRef
 
 
 class Counters(NamedTuple):
@@ -33,20 +33,6 @@ class Counters(NamedTuple):
     def change(self) -> Amounts:
         """By how much the window's limit differs from the budget's."""
         return self.added.plus(self.moved)
-
-
-class Keeping(NamedTuple):
-    """How a budget's window is kept, whoever asks.
-
-    `max_values` bounds how many values of a tag may have a counter in it; 0 is unbounded. `opening`: it must
-    be opened under this number before anything counts in it, because it begins with something (a rollover,
-    what was spent before the budget was made); 0: it begins with nothing. `keep_ms`: how much longer than
-    others it is kept after its end.
-    """
-
-    max_values: int = 0
-    opening: int = 0
-    keep_ms: int = 0
 
 
 class Term(NamedTuple):
@@ -80,12 +66,20 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Terms:
-    """Everything that limits a request for one model. Compared by identity: it is worked out once for a
-    stretch of time, and shared by the calls in it; what a store makes of it lives as long.
+    """Everything that limits a request for one model; the budgets' `windows`, and how each is kept.
+
+    Compared by identity: it is worked out once for a stretch of time, and shared by the calls in it; what a
+    store makes of it lives as long.
     """
 
     budgets: tuple[Term, ...] = ()
     rates: tuple[RateTerm, ...] = ()
+    windows: tuple[WindowRef, ...] = field(init=False)
+    keepings: tuple[Keeping, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "windows", tuple([term.window for term in self.budgets]))
+        object.__setattr__(self, "keepings", tuple([term.keeping for term in self.budgets]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,55 +1,77 @@
 """How the stores write a hold: in Valkey, in its events, and among the ledger's open holds.
 
-In two parts: the document, which never changes and which only this reads, and what moves with each step. The
-first is JSON, the second MessagePack, which scripts change. Both stores have both alike, so that what the
-ledger has is passed on to Valkey without being read.
+In two parts, MessagePack both: the document, which never changes and of which scripts read the first element,
+and what moves with each step. Both stores have both alike, so that what the ledger has is passed on to Valkey
+without being read. What former versions wrote can be read, too: see `former_documents`.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from hashlib import blake2b
+from typing import NamedTuple
 
 import msgspec
 
 from quota_service.application.recovery_ports import LiveHold
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.pricing import Rate
-from quota_service.domain.reservation import Hold, Settlement, State, WindowRef
+from quota_service.domain.reservation import Hold, Keeping, Settlement, State, WindowRef
 from quota_service.domain.subject import Subject
+from quota_service.stores import former_documents
 
-DIGEST_BYTES, LENGTH_BYTES = 16, 2
+VERSION = 2
+"""Of how a hold that is open is kept in the ledger."""
 
-
-class SubjectDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    organization: str = ""
-    team: str = ""
-    user: str = ""
-    api_key: str = ""
-    project: str = ""
-    tags: tuple[tuple[str, str], ...] = ()
-    cost_center: str = ""
+VALUES_UNKNOWN = -1
 
 
-class Document(msgspec.Struct, frozen=True, omit_defaults=True):
+class Place(NamedTuple):
+    """Where a hold counts. `end_ms` 0: no end; `max_values` -1: how the window is kept is not known."""
+
+    end_ms: int
+    name: str
+    opening: int
+    keep_ms: int
+    max_values: int
+
+
+class _Fixed(msgspec.Struct, frozen=True, array_like=True):
+    """What scripts read."""
+
+    places: msgspec.Raw
+    rates: tuple[Rate, ...]
+    caller_priced: bool
+    own_cost_micros: int | None
+    input_tokens: int
+    idempotency_key: str
+
+
+class Document(msgspec.Struct, frozen=True, array_like=True):
     """The fixed part of a hold."""
 
+    fixed: _Fixed
     organization: str
     reservation: str
-    subject: SubjectDocument
+    content_hash: str
+    subject: msgspec.Raw
     provider: str
     model: str
-    rates: tuple[Rate, ...]
-    idempotency_key: str = ""
-    content_hash: str = ""
-    requested_model: str = ""
-    downgraded: bool = False
-    degraded: bool = False
-    caller_priced: bool = False
-    input_tokens: int = 0
-    own_cost_micros: int | None = None
-    windows: tuple[WindowRef, ...] = ()
+    requested_model: str
+    downgraded: bool
+    degraded: bool
+
+
+class _Subject(msgspec.Struct, frozen=True, array_like=True):
+    organization: str
+    team: str
+    user: str
+    api_key: str
+    project: str
+    tags: tuple[tuple[str, str], ...]
+    cost_center: str
 
 
 class Live(msgspec.Struct, frozen=True, array_like=True):
@@ -69,71 +91,105 @@ class Live(msgspec.Struct, frozen=True, array_like=True):
     settlement: Settlement | bool
 
 
-class _Former(msgspec.Struct, frozen=True):
-    """Both parts in JSON; before that, there was but one."""
-
-    document: Document
-    live: Live
-
-
-decode_windows = msgspec.msgpack.Decoder(tuple[WindowRef, ...]).decode
 decode_kept = msgspec.msgpack.Decoder(LiveHold).decode
 
-_encode = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
-_decode_document = msgspec.json.Decoder(Document).decode
+_decode_document = msgspec.msgpack.Decoder(Document).decode
+_decode_places = msgspec.msgpack.Decoder(tuple[Place, ...]).decode
+_decode_subject = msgspec.msgpack.Decoder(_Subject).decode
 _decode_live = msgspec.msgpack.Decoder(Live).decode
-_decode_former = msgspec.json.Decoder(_Former).decode
-_decode_whole = msgspec.json.Decoder(Hold).decode
+_decode_former_live = msgspec.json.Decoder(Live).decode
+
+# A hold as Valkey keeps it (see `scripts/_prelude.lua`) is an array of five: its epoch, the moving part,
+# neither marks nor requests, the document. Scripts know no binary data, only strings; each part is one.
+_FIVE, _NEITHER, _STRING = b"\x95", _pack(False) * 2, struct.Struct(">BI")
+_STRING_32 = 0xDB
 
 
-def _subject_document(subject: Subject) -> SubjectDocument:
-    return SubjectDocument(
-        organization=subject.organization,
-        team=subject.team,
-        user=subject.user,
-        api_key=subject.api_key,
-        project=subject.project,
-        tags=subject.tags,
-        cost_center=subject.cost_center,
+def name_of(window: WindowRef) -> str:
+    """A window among those of its organization: what may contain anything comes last."""
+    return f"{window.budget}/{window.start_ms}/{window.each_value}"
+
+
+def window_of(name: str, end_ms: int | None) -> WindowRef:
+    """The window of a name."""
+    budget, start_ms, each_value = name.split("/", 2)
+    return WindowRef(budget, each_value, int(start_ms), end_ms)
+
+
+def place_of(window: WindowRef, keeping: Keeping | None) -> Place:
+    """Where a window is kept, and how (`None`: that is not known)."""
+    if keeping is None:
+        return Place(window.end_ms or 0, name_of(window), 0, 0, VALUES_UNKNOWN)
+    max_values, opening, keep_ms = keeping
+    return Place(window.end_ms or 0, name_of(window), opening, keep_ms, max_values)
+
+
+@lru_cache(maxsize=4096)
+def _places(windows: tuple[WindowRef, ...], keepings: tuple[Keeping, ...]) -> msgspec.Raw:
+    """Calls of a kind share it."""
+    known: Sequence[Keeping | None] = keepings or (None,) * len(windows)
+    return msgspec.Raw(_pack([place_of(*each) for each in zip(windows, known, strict=True)]))
+
+
+@lru_cache(maxsize=4096)
+def _kept_windows(places: bytes) -> tuple[tuple[WindowRef, ...], tuple[Keeping, ...]]:
+    found = _decode_places(places)
+    windows = tuple([window_of(place.name, place.end_ms or None) for place in found])
+    if any(place.max_values == VALUES_UNKNOWN for place in found):
+        return windows, ()
+    return windows, tuple([Keeping(place.max_values, place.opening, place.keep_ms) for place in found])
+
+
+@lru_cache(maxsize=4096)
+def _subject_document(subject: Subject) -> msgspec.Raw:
+    return msgspec.Raw(
+        _pack(
+            _Subject(
+                subject.organization,
+                subject.team,
+                subject.user,
+                subject.api_key,
+                subject.project,
+                subject.tags,
+                subject.cost_center,
+            )
+        )
     )
 
 
 @lru_cache(maxsize=4096)
-def _digest(windows: bytes) -> bytes:
-    return blake2b(windows, digest_size=DIGEST_BYTES).digest()
-
-
-@lru_cache(maxsize=4096)
-def _subject(document: SubjectDocument) -> Subject:
-    return Subject(**msgspec.structs.asdict(document))
+def _subject(document: bytes) -> Subject:
+    return Subject(**msgspec.structs.asdict(_decode_subject(document)))
 
 
 def encode_document(hold: Hold) -> bytes:
-    """What never changes, as JSON."""
-    return _encode(
+    """What never changes."""
+    return _pack(
         Document(
-            organization=hold.organization,
-            reservation=hold.reservation,
-            subject=_subject_document(hold.subject),
-            provider=hold.provider,
-            model=hold.model,
-            rates=hold.rates,
-            idempotency_key=hold.idempotency_key,
-            content_hash=hold.content_hash,
-            requested_model=hold.requested_model,
-            downgraded=hold.downgraded,
-            degraded=hold.degraded,
-            caller_priced=hold.caller_priced,
-            input_tokens=hold.input_tokens,
-            own_cost_micros=hold.own_cost_micros,
-            windows=hold.windows,
+            _Fixed(
+                _places(hold.windows, hold.keepings),
+                hold.rates,
+                hold.caller_priced,
+                hold.own_cost_micros,
+                hold.input_tokens,
+                hold.idempotency_key,
+            ),
+            hold.organization,
+            hold.reservation,
+            hold.content_hash,
+            _subject_document(hold.subject),
+            hold.provider,
+            hold.model,
+            hold.requested_model,
+            hold.downgraded,
+            hold.degraded,
         )
     )
 
 
 def encode_live(hold: Hold) -> bytes:
-    """What moves, as MessagePack."""
+    """What moves."""
     return _pack(
         Live(
             hold.state,
@@ -152,36 +208,47 @@ def encode_live(hold: Hold) -> bytes:
     )
 
 
-def decode_live(live: bytes) -> Live:
-    return _decode_live(live)
-
-
 def kept(hold: Hold) -> LiveHold:
-    """A live hold as keys are made anew from it. `whole`: which windows they are, how long what moves is,
-    what moves, and the document.
-    """
-    windows, live = _pack(hold.windows), encode_live(hold)
+    """A live hold as keys are made anew from it. `whole`: all but the epoch of how Valkey keeps it."""
     return LiveHold(
-        windows,
+        bytes(_places(hold.windows, hold.keepings)),
         hold.remaining,
         hold.reservation,
         hold.idempotency_key,
         hold.content_hash,
         hold.expire_ms,
-        b"".join((_digest(windows), len(live).to_bytes(LENGTH_BYTES, "big"), live, encode_document(hold))),
+        b"".join((*_string(encode_live(hold)), _NEITHER, *_string(encode_document(hold)))),
+        VERSION,
     )
 
 
-def windows_digest(hold: LiveHold) -> bytes:
-    """What stands for a hold's windows in `whole`."""
-    return hold.whole[:DIGEST_BYTES]
+def _string(part: bytes) -> tuple[bytes, bytes]:
+    return _STRING.pack(_STRING_32, len(part)), part
+
+
+def windows_of(hold: LiveHold) -> tuple[WindowRef, ...]:
+    """Where it counts."""
+    return _kept_windows(hold.windows)[0]
+
+
+def in_epoch(epoch: int) -> bytes:
+    """What a live hold's `whole` follows where Valkey keeps it, for one of its epochs."""
+    return _FIVE + _pack(epoch)
 
 
 def whole_hold(hold: LiveHold) -> Hold:
     """All of it, read."""
-    start = DIGEST_BYTES + LENGTH_BYTES
-    end = start + int.from_bytes(hold.whole[DIGEST_BYTES:start], "big")
-    return decode_hold(hold.whole[end:], hold.whole[start:end])
+    if hold.version != VERSION:
+        return decode_hold(*former_documents.parts_of(hold.whole))
+    whole, start = hold.whole, _STRING.size
+    end = start + _STRING.unpack_from(whole)[1]
+    return decode_hold(whole[end + len(_NEITHER) + start :], whole[start:end])
+
+
+def decode_open(stored: bytes) -> LiveHold:
+    """A live hold as the ledger keeps it, whichever version wrote it."""
+    found = decode_kept(stored)
+    return found if found.version == VERSION else kept(whole_hold(found))
 
 
 def encode_kept(hold: Hold) -> bytes:
@@ -190,36 +257,36 @@ def encode_kept(hold: Hold) -> bytes:
 
 
 def decode_former(stored: str) -> Hold:
-    """A hold as former versions kept it in the ledger."""
-    try:
-        found = _decode_former(stored)
-    except msgspec.ValidationError:
-        return _decode_whole(stored)
-    return _hold(found.document, found.live)
+    """A hold as the first versions kept it in the ledger."""
+    hold, live = former_documents.decode(stored)
+    return hold if live is None else _moved(hold, _decode_former_live(live))
 
 
 def decode_hold(doc: bytes, live: bytes) -> Hold:
     """A hold from its two parts."""
-    return _hold(_decode_document(doc), _decode_live(live))
-
-
-def _hold(fixed: Document, moving: Live) -> Hold:
+    moving = _decode_live(live)
+    if former_documents.is_former(doc):
+        return _moved(former_documents.draft_of(doc), moving)
+    fixed = _decode_document(doc)
+    read = fixed.fixed
+    windows, keepings = _kept_windows(bytes(read.places))
     return Hold(
         organization=fixed.organization,
         reservation=fixed.reservation,
-        idempotency_key=fixed.idempotency_key,
+        idempotency_key=read.idempotency_key,
         content_hash=fixed.content_hash,
-        subject=_subject(fixed.subject),
+        subject=_subject(bytes(fixed.subject)),
         provider=fixed.provider,
         model=fixed.model,
         requested_model=fixed.requested_model,
         downgraded=fixed.downgraded,
         degraded=fixed.degraded,
-        rates=fixed.rates,
-        caller_priced=fixed.caller_priced,
-        input_tokens=fixed.input_tokens,
-        own_cost_micros=fixed.own_cost_micros,
-        windows=fixed.windows,
+        rates=read.rates,
+        caller_priced=read.caller_priced,
+        input_tokens=read.input_tokens,
+        own_cost_micros=read.own_cost_micros,
+        windows=windows,
+        keepings=keepings,
         granted_output_tokens=moving.granted_output_tokens,
         held=moving.held,
         state=moving.state,
@@ -238,3 +305,8 @@ def _hold(fixed: Document, moving: Live) -> Hold:
 def granted(draft: Hold, create_ms: int, expire_ms: int) -> Hold:
     """The hold that a script has just made of a draft."""
     return replace(draft, create_ms=create_ms, expire_ms=expire_ms, charged=NOTHING)
+
+
+def _moved(hold: Hold, moving: Live) -> Hold:
+    settlement = moving.settlement if isinstance(moving.settlement, Settlement) else None
+    return replace(hold, **{**msgspec.structs.asdict(moving), "settlement": settlement})

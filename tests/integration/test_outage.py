@@ -270,7 +270,7 @@ async def test_without_both_nothing_is_answered_but_quickly(
 async def test_what_waits_for_the_ledger_is_bounded(
     valkey_url: str, postgres: tuple[Proxy, str], key_prefix: str, stores: Stores
 ) -> None:
-    async with running_service(valkey_url, postgres[1], key_prefix, buffer_bytes_max=20_000) as client:
+    async with running_service(valkey_url, postgres[1], key_prefix, buffer_bytes_max=12_000) as client:
         await client.found_acme()
         await client.budget("team", limits=cost(100_000_000))
         names = [await authorized(client, f"early{number}") for number in range(30)]

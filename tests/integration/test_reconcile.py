@@ -109,10 +109,10 @@ async def test_a_lost_hold_is_named_and_comes_back(client: Client, stores: Store
     name = (await client.quota.Authorize(authorize_request("k1"))).reservation.name
     await stores.drained()
     await asyncio.sleep(5)  # younger holds may not be in the ledger yet
-    [key] = await stores.keys("hold/")
+    [key] = await stores.keys("hold:")
     await stores.valkey.delete(key)
     [index] = await stores.keys("}/holds")
-    await stores.valkey.zrem(index, key)
+    await stores.valkey.zrem(index, name.rpartition("/")[2])
 
     drifts, [summary] = await reconciled(client)
     *of_window, of_hold = drifts

@@ -69,6 +69,27 @@ async def test_an_older_copy_of_the_keys_is_not_decided_on(client: Client, store
     assert await standing(client) == (15_000, 0)
 
 
+async def test_keys_that_another_version_wrote_otherwise_are_made_anew(
+    client: Client, stores: Stores
+) -> None:
+    await client.found_acme()
+    await client.budget("team", limits=cost(20_000))
+    held = await client.quota.Authorize(authorize_request("k1"))
+    await stores.drained()
+    # What it wrote cannot be read; a window that the ledger does not know would never be looked at again.
+    [hold], [meta], [window] = [await stores.keys(part) for part in ("hold:", "}/meta", "window/")]
+    for key in (hold, window, window + b"another"):
+        await stores.valkey.set(key, "in another layout")
+    fence: Any = await stores.valkey.hget(meta.decode(), "fence")
+    await stores.valkey.hset(meta.decode(), "fence", fence.rpartition(b"/")[0].decode())
+
+    assert await standing(client) == (0, 7_500)
+    assert (await client.quota.Authorize(authorize_request("k1"))).reservation == held.reservation
+    await client.quota.Commit(commit_request(held.reservation.name, 1_000, 500))
+    assert await standing(client) == (7_500, 0)
+    assert await stores.keys("window/") == [window]
+
+
 async def test_a_commit_whose_reply_was_on_its_way_counts_once(
     client: Client, other: Client, stores: Stores
 ) -> None:

@@ -14,6 +14,7 @@ from quota_service.domain.amounts import Amounts, Limits
 from quota_service.domain.errors import StoreUnavailable
 from quota_service.embedded.process import until
 from quota_service.embedded.valkey import EmbeddedValkey
+from quota_service.stores.valkey.keys import LAYOUT
 from tests.support.commands import (
     authorize,
     commit,
@@ -124,7 +125,7 @@ async def test_a_connection_knows_the_run_of_the_server_that_it_has_reached(tmp_
             connection = stores.connection
             assert connection.known_run_id == ""
             first = await connection.run_id()
-            assert re.fullmatch("[0-9a-f]{40}", first)
+            assert re.fullmatch(f"[0-9a-f]{{40}}/{LAYOUT}", first)
             assert connection.known_run_id == first
             await server.stop()
             await server.start()

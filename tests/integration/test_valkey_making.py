@@ -11,16 +11,15 @@ import pytest
 from quota_service.application.recovery_ports import LiveHold, Restored
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.errors import StoreUnavailable
-from quota_service.domain.reservation import WindowRef
-from quota_service.domain.terms import Counters, Keeping
+from quota_service.domain.terms import Counters
 from quota_service.embedded.valkey import EmbeddedValkey
-from quota_service.stores.hold_documents import decode_windows, kept
+from quota_service.stores.hold_documents import kept, whole_hold
 from quota_service.stores.valkey import codec
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.holds import ValkeyHoldStore
 from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.looks import ValkeyLooks
-from quota_service.stores.valkey.making import KEYS_PASSED_BY, PLACES_MS, SET_BATCH, ValkeyMaking
+from quota_service.stores.valkey.making import KEYS_PASSED_BY, SET_BATCH, ValkeyMaking
 from quota_service.stores.valkey.recovery import ValkeyKeys
 from quota_service.stores.valkey.replying import information
 from quota_service.stores.valkey.runner import Runner
@@ -101,16 +100,12 @@ async def in_parts(*holds: LiveHold) -> AsyncIterator[Sequence[LiveHold]]:
         yield [hold]
 
 
-def places_of(hold: LiveHold) -> Sequence[tuple[WindowRef, Keeping | None]]:
-    return [(each, None) for each in decode_windows(hold.windows)]
-
-
 async def make(keys: ValkeyKeys, epoch: int, *holds: LiveHold) -> None:
     """Makes the keys anew with these holds and nothing in any window."""
     async with keys.make("acme", await keys.fence("acme"), epoch) as making:
         assert await making.clear()
         assert await making.forget_windows(every=False)
-        assert await making.put_holds(in_parts(*holds), places_of)
+        assert await making.put_holds(in_parts(*holds))
         assert await making.raise_fence(1)
     keys.adopt("acme", epoch)
 
@@ -173,7 +168,7 @@ async def test_keys_that_are_made_anew_again_before_what_was_left_is_forgotten_l
     await make(keys, 8, live("r2"))
     await make(keys, 9, live("r3"))
     left = await runner.connection.call("ZRANGE", runner.keys.left("acme"), 0, -1)
-    assert left == [runner.keys.hold("acme", each).encode() for each in ("r1", "r2")]
+    assert left == [b"r1", b"r2"]
 
 
 async def test_the_idempotency_key_of_a_hold_that_is_gone_is_kept_where_another_hold_has_it(
@@ -227,51 +222,33 @@ async def test_windows_that_only_the_keys_have_are_forgotten_where_the_keys_are_
 async def test_a_hold_whose_key_was_to_be_forgotten_is_kept(runner: Runner, keys: ValkeyKeys) -> None:
     hold = live("r1")
     own, again = runner.keys.hold("acme", "r1"), runner.keys.idempotency("acme", hold.idempotency_key)
-    for command in (("HSET", own, "marks", "old"), ("SET", again, "old")):
-        await runner.connection.call(*command)
-        await runner.connection.call("PEXPIRE", command[1], 60_000)
+    for key in (own, again):
+        await runner.connection.call("SET", key, "old", "PX", 60_000)
     await make(keys, 7, hold)
-    assert [await runner.connection.call("PTTL", key) for key in (runner.keys.anew(own), again)] == [-1, -1]
-    await ValkeyHoldStore(runner).get("acme", "r1")
-    assert await runner.connection.call("PTTL", own) == -1
-    assert not await runner.connection.call("HEXISTS", own, "marks")
+    assert [await runner.connection.call("PTTL", key) for key in (own, again)] == [-1, -1]
+    assert await ValkeyHoldStore(runner).get("acme", "r1") == whole_hold(hold)
 
 
 async def test_holds_that_were_set_are_read_by_whoever_reads_holds(runner: Runner, keys: ValkeyKeys) -> None:
     async with keys.make("acme", await keys.fence("acme"), 7) as making:
         assert await making.clear()
-        assert await making.put_holds(in_parts(live("r1"), live("r2")), places_of)
+        assert await making.put_holds(in_parts(live("r1"), live("r2")))
         assert await making.raise_fence(1)
     keys.adopt("acme", 7)
     holds = ValkeyHoldStore(runner)
     looks = ValkeyLooks(runner, holds)
-    for _ in range(2):  # the first script that reads one keeps it in another way
-        moment = await looks.moment("acme", [window()])
-        assert moment.holds is not None
-        assert [(each.reservation, each.windows) for each in moment.holds] == [
-            ("r1", (window(each_value="u1"),)),
-            ("r2", (window(each_value="u1"),)),
-        ]
-        [part] = [part async for part in looks.holds("acme")]
-        assert [each.reservation for each in part] == ["r1", "r2"]
-        assert [each.reservation for each in (await holds.live("acme", "", 5)).items] == ["r1", "r2"]
-        found = await holds.get("acme", "r1")
-        assert found is not None
-        assert kept(found) == live("r1")
-
-
-async def test_a_hold_of_which_nobody_tells_where_it_counts_is_not_there(
-    runner: Runner, keys: ValkeyKeys
-) -> None:
-    async with keys.make("acme", await keys.fence("acme"), 7) as making:
-        assert await making.clear()
-        assert await making.put_holds(in_parts(live("r1")), places_of)
-        assert await making.raise_fence(1)
-    keys.adopt("acme", 7)
-    places = runner.keys.places("acme", 7)
-    assert 0 < await runner.connection.call("PTTL", places) <= PLACES_MS
-    await runner.connection.call("DEL", places)
-    assert await ValkeyHoldStore(runner).get("acme", "r1") is None
+    moment = await looks.moment("acme", [window()])
+    assert moment.holds is not None
+    assert [(each.reservation, each.windows) for each in moment.holds] == [
+        ("r1", (window(each_value="u1"),)),
+        ("r2", (window(each_value="u1"),)),
+    ]
+    [part] = [part async for part in looks.holds("acme")]
+    assert [each.reservation for each in part] == ["r1", "r2"]
+    assert [each.reservation for each in (await holds.live("acme", "", 5)).items] == ["r1", "r2"]
+    found = await holds.get("acme", "r1")
+    assert found is not None
+    assert kept(found) == live("r1")
 
 
 async def test_a_lost_connection_ends_the_making(

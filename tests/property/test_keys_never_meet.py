@@ -20,7 +20,7 @@ ids = st.from_regex(ID_PATTERN, fullmatch=True).map(lambda id_: id_[:12]) | st.s
     ["a", "a|b", "window", "key", "1", "meta", "holds"]
 )
 anything = st.text("ab/{}:1", max_size=8) | st.sampled_from(
-    ["", "}/meta", "b/1/", "}/window/a/1/", "a}/key/x", "x/anew"]
+    ["", "}/meta", "b/1/", "}/window/a/1/", "a}/key/x", "hold:x"]
 )
 numbers = st.integers(0, 20)
 windows = st.builds(WindowRef, ids, anything, numbers, st.just(None))
@@ -39,7 +39,6 @@ things: st.SearchStrategy[Thing] = st.one_of(
     st.tuples(st.just(KEYS.record), anything),
     st.tuples(st.just(KEYS.window), windows),
     st.tuples(st.just(KEYS.values), windows.map(lambda window: window._replace(each_value=""))),
-    st.tuples(st.just(KEYS.places), numbers),
     st.tuples(st.just(KEYS.gauge), rates),
 )
 

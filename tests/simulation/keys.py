@@ -100,7 +100,7 @@ class Keys:
         self.appended += 1
         id_ = f"{now_ms}-{self.appended}"
         record = EventRecord(type_, now_ms, charged, overrun, pico, late, final, self.epoch, carried)
-        event = self.events[id_] = event_of(id_.encode(), record, hold, body or Body())
+        event = self.events[id_] = event_of(id_.encode(), record, hold, body or Body(), 0)
         return event
 
     # --- verbs ---

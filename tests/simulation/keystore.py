@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
-from quota_service.application.recovery_ports import Fence, LiveHold, PlacesOf, Restored
+from quota_service.application.recovery_ports import Fence, LiveHold, Restored
 from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.reservation import Hold
@@ -49,7 +49,7 @@ class Making:
             "forget windows", lambda: making.forget_windows(self._server.keys, lowered, every=every)
         )
 
-    async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]], places_of: PlacesOf) -> bool:
+    async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]]) -> bool:
         async for part in parts:
             set_ = [whole_hold(hold) for hold in part]
             if not await self._link.call("put holds", partial(self._put_holds, set_)):

@@ -15,7 +15,7 @@ from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.rollover import Past
 from quota_service.domain.terms import Counters
-from quota_service.stores.hold_documents import decode_kept, decode_windows, kept, whole_hold
+from quota_service.stores.hold_documents import decode_open, kept, whole_hold, windows_of
 from quota_service.stores.postgres import epochs, holds
 from quota_service.stores.postgres.batch import Batch
 from quota_service.stores.postgres.entry_rows import charged_of, hold_of, ledger_row_of
@@ -126,14 +126,14 @@ class Turn:
         def read() -> Sequence[Hold]:
             self._own()
             return [
-                self._charged(whole_hold(decode_kept(packed))) for packed, _ in self._at.open_holds.values()
+                self._charged(whole_hold(decode_open(packed))) for packed, _ in self._at.open_holds.values()
             ]
 
         if found := await self._link.call("read open holds", read):
             yield [kept(hold) for hold in found]
 
     def windows_of(self, hold: LiveHold) -> tuple[WindowRef, ...]:
-        return decode_windows(hold.windows)
+        return windows_of(hold)
 
     def _charged(self, hold: Hold) -> Hold:
         """With what the ledger has charged to it, where something was settled in the ledger alone."""

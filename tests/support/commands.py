@@ -73,7 +73,11 @@ def alternative(
     otherwise.
     """
     return Alternative(
-        hold=replace(hold, windows=tuple(term.window for term in terms)),
+        hold=replace(
+            hold,
+            windows=tuple(term.window for term in terms),
+            keepings=tuple(term.keeping for term in terms),
+        ),
         terms=Terms(budgets=terms, rates=rates),
         least=hold.granted_output_tokens if least is None else least,
     )

@@ -80,7 +80,7 @@ class Stores:
     async def forget(self, reservation: str) -> None:
         """Makes Valkey forget a reservation that the ledger knows."""
         await self.drained()
-        keys = await self.keys(f"hold/{reservation.rpartition('/')[2]}")
+        keys = await self.keys(f"hold:{reservation.rpartition('/')[2]}")
         assert await self.valkey.delete(*keys) == 1
 
     async def balance(self, budget: str) -> tuple[int, int]:

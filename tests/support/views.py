@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -166,7 +167,7 @@ async def pages(client: Client, field: str, organization: str, size: int = 0, **
             return found
         if field != "denials":  # they have no name: a minute and a number say where they go on
             place = base64.b64decode(asked.page_token + "==", altchars=b"~!")[12:].decode()
-            assert place.rpartition("/")[2] == id_of(found[-1][-1].name), (field, place)
+            assert re.split("[ /]", place)[-1] == id_of(found[-1][-1].name), (field, place)
 
 
 async def items(view: View, field: str, size: int = 0, **filters: Any) -> list[Any]:

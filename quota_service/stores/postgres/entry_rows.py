@@ -34,7 +34,7 @@ COLUMNS = (
 _NO_USAGE = (None,) * len(Usage._fields)
 
 # A hold without what has columns of its own, and without what is as it is by default: far smaller and faster.
-_OWN_COLUMNS = {"organization", "reservation", "subject", "windows"}
+_OWN_COLUMNS = {"organization", "reservation", "subject", "windows", "keepings"}
 _HINTS = get_type_hints(Hold)
 _PARTS = [part for part in fields(Hold) if part.name not in _OWN_COLUMNS]
 _PARTS.sort(key=lambda part: part.default is not MISSING)  # a Struct wants those without a default first

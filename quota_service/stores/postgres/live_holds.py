@@ -12,7 +12,7 @@ import asyncpg
 from quota_service.application.recovery_ports import LiveHold
 from quota_service.domain.ledger import Entry, key_of_hold
 from quota_service.domain.reservation import Hold, State
-from quota_service.stores.hold_documents import decode_former, decode_kept, kept, whole_hold
+from quota_service.stores.hold_documents import decode_former, decode_open, kept, whole_hold
 from quota_service.stores.postgres import epochs, refused, sql
 from quota_service.stores.postgres.batch import Charges, Key
 from quota_service.stores.postgres.entry_rows import storable
@@ -87,4 +87,4 @@ class LiveHolds:
 def live_hold(row: asyncpg.Record) -> LiveHold:
     """A reservation that the ledger sees open. One that a former version wrote last is in another column."""
     kept_, former = row
-    return decode_kept(kept_) if former is None else kept(decode_former(former))
+    return decode_open(kept_) if former is None else kept(decode_former(former))

@@ -13,7 +13,7 @@ from quota_service.domain.audit import Authorship, Changed
 from quota_service.domain.ledger import Entry
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.terms import Counters
-from quota_service.stores.hold_documents import decode_windows
+from quota_service.stores.hold_documents import windows_of
 from quota_service.stores.postgres import audited, epochs, refused, sql, trail
 from quota_service.stores.postgres.batch import balances
 from quota_service.stores.postgres.entry_rows import storable
@@ -66,7 +66,7 @@ class PostgresTurn:
                 yield part
 
     def windows_of(self, hold: LiveHold) -> tuple[WindowRef, ...]:
-        return decode_windows(hold.windows)
+        return windows_of(hold)
 
     async def _refused(self) -> list[Entry]:
         """What the ledger has not because it refuses it. The keys count it: it has happened."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from quota_service.stores.valkey.address import Address
+from quota_service.stores.valkey.keys import LAYOUT
 from quota_service.stores.valkey.pipeline import Command, Endpoint, Pipeline
 from quota_service.stores.valkey.replying import NotTheMaster, ReplyError, checked, information
 
@@ -72,6 +73,7 @@ class Dialler:
         about = information(replies[-1])
         if about.get("role") != "master":
             raise NotTheMaster("Valkey is a replica and decides nothing.")
-        pipeline.run_id = about.get("run_id", "")
-        if not pipeline.run_id:
+        run_id = about.get("run_id", "")
+        pipeline.run_id = f"{run_id}/{LAYOUT}"
+        if not run_id:
             raise ReplyError("The server does not tell its run id.")

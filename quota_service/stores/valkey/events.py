@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from quota_service.domain import ledger
 from quota_service.domain.amounts import NOTHING
@@ -17,6 +17,8 @@ from quota_service.stores.valkey.runner import Arguments, Runner
 
 REMEMBER_MS = 600_000
 """How long an ended reservation's key is remembered once the ledger has its end."""
+
+_NO_BODY = Body()
 
 _WITH_MARKER = (EntryType.RECORD, EntryType.ADJUST, EntryType.REALLOCATE)
 """What happens once for a key that Valkey keeps in mind until the ledger does."""
@@ -35,8 +37,15 @@ class ValkeyEventLog:
 
     async def acknowledge(self, organization: str, events: Sequence[Event]) -> None:
         forget = forgettable(self._keys, organization, events)
-        arguments: Arguments = (REMEMBER_MS, *(event.id for event in events))
+        arguments: Arguments = (REMEMBER_MS, *named(events))
         await self._runner.run(organization, scripts.ACKNOWLEDGE, forget, arguments)
+
+
+def named(events: Sequence[Event]) -> Iterator[str | int]:
+    """Ids and bytes, as scripts take them."""
+    for event in events:
+        yield event.id
+        yield event.bytes
 
 
 def forgettable(keys: Keys, organization: str, events: Sequence[Event]) -> tuple[str, ...]:
@@ -60,13 +69,14 @@ def event_of_stream(id_: bytes, fields: list[bytes]) -> Event:
     by_name = dict(zip(fields[::2], fields[1::2], strict=True))
     record = codec.decode_event(by_name[b"e"])
     hold = hold_documents.decode_hold(by_name[b"doc"], by_name[b"live"])
-    return event_of(id_, record, hold, codec.decode_body(by_name[b"body"]))
+    return event_of(id_, record, hold, codec.decode_body(by_name[b"body"]), sum(map(len, fields[1::2])))
 
 
-def event_of(id_: bytes, record: EventRecord, hold: Hold, body: Body) -> Event:
+def event_of(id_: bytes, record: EventRecord, hold: Hold, body: Body, size_bytes: int) -> Event:
     """An event with the ledger's entry of it: the same, whichever replica writes it."""
     event = id_.decode()
-    return Event(id=event, entry=_entry_of(Origin(record.epoch, event), record, hold, body))
+    entry = _entry_of(Origin(record.epoch, event), record, hold, body)
+    return Event(id=event, entry=entry, bytes=size_bytes)
 
 
 def _entry_of(origin: Origin, record: EventRecord, hold: Hold, body: Body) -> Entry:
@@ -102,10 +112,10 @@ def _changes(type_: EntryType, record: EventRecord, hold: Hold, body: Body) -> t
     return body.changes
 
 
-def hold_event(id_: bytes, hold: Hold, epoch: int) -> Event:
+def hold_event(id_: bytes, hold: Hold, epoch: int, size_bytes: int) -> Event:
     """The event of an Authorize, from what its caller already knows."""
     record = EventRecord(EntryType.HOLD, hold.create_ms, NOTHING, NOTHING, 0, False, False, epoch)
-    return event_of(id_, record, hold, Body())
+    return event_of(id_, record, hold, _NO_BODY, size_bytes)
 
 
 def _key(type_: EntryType, record: EventRecord, hold: Hold, body: Body) -> str:

@@ -31,12 +31,12 @@ def authorized(command: commands.Authorize, reply: list[Any]) -> commands.Author
 
 
 def _granted(command: commands.Authorize, reply: list[Any]) -> commands.Granted:
-    _, now_ms, expire_ms, event_id, choice, output_tokens, windows, passed_over, epoch = reply
+    _, now_ms, expire_ms, event_id, size_bytes, choice, output_tokens, windows, passed_over, epoch = reply
     hold = reservation.grant(command.alternatives[choice].hold, output_tokens)
     event = None
     if not command.dry_run:
         hold = hold_documents.granted(hold, now_ms, expire_ms)
-        event = hold_event(event_id, hold, epoch)
+        event = hold_event(event_id, hold, epoch, size_bytes)
     return commands.Granted(
         now_ms=now_ms,
         hold=hold,

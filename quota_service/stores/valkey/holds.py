@@ -91,10 +91,10 @@ class ValkeyHoldStore:
             now_ms=reply[1],
             hold=hold,
             settlement=settlement,
-            counters=replies.counters(reply[10:]),
+            counters=replies.counters(reply[11:]),
             late=bool(reply[7]),
             replayed=reply[0] == Code.REPLAYED,
-            event=replies.event(reply[8], reply[9], hold, body),
+            event=replies.event(reply[8:11], hold, body),
         )
 
     async def release(self, command: commands.Release) -> commands.ReleaseAnswer:
@@ -108,9 +108,9 @@ class ValkeyHoldStore:
             now_ms=reply[1],
             hold=hold,
             settlement=Settlement(NOTHING, codec.decode_amounts(reply[4]), NOTHING),
-            counters=replies.counters(reply[7:]),
+            counters=replies.counters(reply[8:]),
             replayed=reply[0] == Code.REPLAYED,
-            event=replies.event(reply[5], reply[6], hold, body),
+            event=replies.event(reply[5:8], hold, body),
         )
 
     async def extend(self, command: commands.Extend) -> commands.ExtendAnswer:
@@ -137,9 +137,9 @@ class ValkeyHoldStore:
         return commands.Granted(
             now_ms=reply[1],
             hold=hold,
-            counters=replies.counters(reply[6:]),
+            counters=replies.counters(reply[7:]),
             replayed=reply[0] == Code.REPLAYED,
-            event=replies.event(reply[4], reply[5], hold, body),
+            event=replies.event(reply[4:7], hold, body),
         )
 
     async def record(self, command: commands.Record) -> commands.RecordAnswer:
@@ -158,7 +158,6 @@ class ValkeyHoldStore:
             codec.pack(command.charged),
             command.cost_pico,
             doc,
-            terms.encode_places(self._keys, organization, command.terms),
             codec.encode_body(body),
         )
         windows = tuple(self._keys.window(organization, window) for window in draft.windows)
@@ -175,8 +174,8 @@ class ValkeyHoldStore:
             at_ms=record.at_ms,
             content_hash=command.content_hash,
         )
-        event = event_of(reply[2], record, hold, body)
-        return commands.Recorded(now_ms=reply[1], counters=replies.counters(reply[4:]), event=event)
+        event = event_of(reply[2], record, hold, body, reply[4])
+        return commands.Recorded(now_ms=reply[1], counters=replies.counters(reply[5:]), event=event)
 
     async def inspect(self, command: commands.Inspect, *, is_urgent: bool = False) -> commands.InspectAnswer:
         organization = command.basis.organization
@@ -199,16 +198,16 @@ class ValkeyHoldStore:
         while await self.sweep(organization) == SWEEP_BATCH:
             pass
         found = await self.indexed(organization, after, count)
-        holds = await self._peek(organization, [key for _, key in found])
+        holds = await self.peek(organization, [reservation for _, reservation in found])
         next_ = f"{found[-1][0]} {found[-1][1]}" if len(found) == count else ""
         return Page(tuple([hold for hold in holds if hold.state is State.HELD]), next_)
 
     def place(self, hold: Hold) -> str:
-        return f"{hold.expire_ms} {self._keys.hold(hold.organization, hold.reservation)}"
+        return f"{hold.expire_ms} {hold.reservation}"
 
     async def indexed(self, organization: str, after: str, count: int) -> list[tuple[int, str]]:
-        """The next live holds behind a place (`<expiry> <key>`): expiry and key. Those of one expiry may fill
-        several reads.
+        """The next live holds behind a place (`<expiry> <reservation>`): expiry and reservation. Those of one
+        expiry may fill several reads.
         """
         start, _, last = after.partition(" ")
         if after and not (start.isascii() and start.isdigit()):
@@ -226,30 +225,25 @@ class ValkeyHoldStore:
                 count,
                 "WITHSCORES",
             )
-            pairs = [(int(score), key.decode()) for key, score in zip(found[::2], found[1::2], strict=True)]
+            pairs = [(int(score), id_.decode()) for id_, score in zip(found[::2], found[1::2], strict=True)]
             fresh += [pair for pair in pairs if not after or pair > (int(start), last)]
             if len(fresh) >= count or len(pairs) < count:
                 break
         return fresh[:count]
 
-    async def _peek(self, organization: str, keys: Sequence[str]) -> list[Hold]:
-        """Those of some holds that are there."""
+    async def peek(self, organization: str, reservations: Sequence[str]) -> list[Hold]:
+        """Those of some holds that are there, as they stand, even if their time is over."""
         meta = self._keys.common(organization)[0]
-        found = await self._connection.run(scripts.PEEK, (meta, *keys), (scripts.DOC, scripts.LIVE))
-        return [hold_documents.decode_hold(doc, live) for doc, live in found if doc is not None]
+        keys = [self._keys.hold(organization, reservation) for reservation in reservations]
+        found = await self._connection.run(scripts.PEEK, (meta, *keys), ())
+        return [hold_documents.decode_hold(*parts) for parts in found if parts is not None]
 
     def epoch_of(self, organization: str) -> int:
         return self._runner.epoch_of(organization)
 
     async def restore(self, hold: Hold, epoch: int) -> None:
         organization = hold.organization
-        places = terms.encode_windows(self._keys, organization, hold.windows)
-        arguments = (
-            hold_documents.encode_document(hold),
-            places,
-            hold_documents.encode_live(hold),
-            REMEMBER_MS,
-        )
+        arguments = (hold_documents.encode_document(hold), hold_documents.encode_live(hold), REMEMBER_MS)
         key = self._keys.hold(organization, hold.reservation)
         await self._runner.run(organization, scripts.RESTORE, (key,), arguments, epoch=epoch)
 

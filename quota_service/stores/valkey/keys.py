@@ -11,6 +11,10 @@ import re
 
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
+from quota_service.stores.hold_documents import name_of
+
+LAYOUT = 2
+"""Of what is kept under the keys. Those of another layout are made anew from the ledger."""
 
 
 class Keys:
@@ -31,10 +35,11 @@ class Keys:
         return f"{self._base(organization)}events"
 
     def hold(self, organization: str, reservation: str) -> str:
-        return f"{self._base(organization)}hold/{reservation}"
+        return f"{self.holds_start(organization)}{reservation}"
 
-    def reservation_of(self, hold_key: str) -> str:
-        return hold_key.rpartition("/")[2]
+    def holds_start(self, organization: str) -> str:
+        """What the keys of all reservations begin with."""
+        return f"{self._base(organization)}hold:"
 
     def idempotency(self, organization: str, idempotency_key: str) -> str:
         return f"{self._base(organization)}key/{idempotency_key}"
@@ -43,7 +48,7 @@ class Keys:
         return f"{self._base(organization)}record/{ledger_key}"
 
     def window(self, organization: str, window: WindowRef) -> str:
-        return f"{self.windows_start(organization)}{window.budget}/{window.start_ms}/{window.each_value}"
+        return f"{self.windows_start(organization)}{name_of(window)}"
 
     def windows_start(self, organization: str) -> str:
         """What the keys of all windows begin with."""
@@ -61,17 +66,9 @@ class Keys:
         """What the keys of all those sets begin with."""
         return f"{self._base(organization)}values/"
 
-    def anew(self, hold_key: str) -> str:
-        """A hold that was made anew and that no script has read since: see `_kept.lua`."""
-        return f"{hold_key}/anew"
-
     def left(self, organization: str) -> str:
         """Holds that were live when the keys were made anew, to be looked at and forgotten."""
         return f"{self._base(organization)}left"
-
-    def places(self, organization: str, epoch: int) -> str:
-        """Where holds count that were made anew for an epoch and that no script has read since."""
-        return f"{self._base(organization)}places/{epoch}"
 
     def gauge(self, organization: str, rate: RateTerm) -> str:
         """Where a rate limit stands for a value. Another meter or rate has another key: its debt has another

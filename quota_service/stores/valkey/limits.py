@@ -76,7 +76,7 @@ class ValkeyLimitStore:
             *replies.basis(command.basis),
             command.content_hash,
             codec.pack(command.amounts),
-            terms.encode_places(self._keys, organization, changed),
+            terms.encode_places((term.window, term.keeping) for term in changed),
             codec.pack([terms.encode_limits(term.limits) for term in changed]),
             hold_documents.encode_document(hold),
             hold_documents.encode_live(hold),
@@ -85,8 +85,8 @@ class ValkeyLimitStore:
         reply = await self._runner.run(organization, script, keys, arguments)
         if reply[0] != Code.OK:
             return _refusal(reply)
-        event = replies.event(reply[2], reply[3], hold, body)
-        return Changed(now_ms=reply[1], counters=replies.counters(reply[4:]), event=event)
+        event = replies.event(reply[2:5], hold, body)
+        return Changed(now_ms=reply[1], counters=replies.counters(reply[5:]), event=event)
 
 
 def _refusal(reply: list[Any]) -> ReallocateAnswer:

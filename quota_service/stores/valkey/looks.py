@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from functools import lru_cache
-from typing import Any
-
-import msgspec
 
 from quota_service.application.operations.reconciliation_ports import KeysMoment, LiveHold
-from quota_service.domain.amounts import NOTHING
 from quota_service.domain.errors import StoreUnavailable
-from quota_service.domain.reservation import State, WindowRef
+from quota_service.domain.reservation import Hold, State, WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.domain.windows import OUTLIVE_MS
-from quota_service.stores import hold_documents
+from quota_service.stores.hold_documents import decode_hold, window_of
 from quota_service.stores.valkey import codec, scripts
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import event_of_stream
@@ -31,8 +26,6 @@ HOLDS_MAX = 2_000
 
 HOLDS_PER_READ = 250
 KEYS_PER_SCAN = 1_000
-
-decode_places = msgspec.msgpack.Decoder(tuple[tuple[Any, ...], ...]).decode
 
 
 class ValkeyLooks:
@@ -64,7 +57,7 @@ class ValkeyLooks:
             windows=[codec.decode_counters(raw) for raw in found],
             events=[event_of_stream(id_, fields) for id_, fields in events],
             last_event=last_event.decode(),
-            holds=None if isinstance(holds, int) else self._live(organization, holds),
+            holds=None if isinstance(holds, int) else _live(decode_hold(*parts) for parts in holds),
         )
 
     async def holds(self, organization: str) -> AsyncIterator[Sequence[LiveHold]]:
@@ -72,12 +65,12 @@ class ValkeyLooks:
         while found:
             found = await self._holds.indexed(organization, after, HOLDS_PER_READ)
             if found:
-                yield await self._peek(organization, [key for _, key in found])
+                yield _live(await self._holds.peek(organization, [reservation for _, reservation in found]))
                 after = f"{found[-1][0]} {found[-1][1]}"
 
     async def live_among(self, organization: str, reservations: Sequence[str]) -> frozenset[str]:
-        keys = [self._keys.hold(organization, each) for each in reservations]
-        return frozenset(hold.reservation for hold in await self._peek(organization, keys))
+        holds = await self._holds.peek(organization, reservations)
+        return frozenset(hold.reservation for hold in _live(holds))
 
     async def search(self, organization: str) -> AsyncIterator[Sequence[WindowRef]]:
         start = len(self._keys.windows_start(organization))
@@ -94,22 +87,6 @@ class ValkeyLooks:
             )
         )
 
-    async def _peek(self, organization: str, keys: Sequence[str]) -> list[LiveHold]:
-        meta = self._keys.common(organization)[0]
-        found = await self._connection.run(scripts.PEEK, (meta, *keys), (scripts.WINDOWS, scripts.LIVE))
-        return self._live(organization, [(key, *parts) for key, parts in zip(keys, found, strict=True)])
-
-    def _live(self, organization: str, rows: Iterable[Sequence[Any]]) -> list[LiveHold]:
-        """Those that are live, of rows of key, windows and what moves."""
-        start, holds = len(self._keys.windows_start(organization)), []
-        for key, windows, packed in rows:
-            live = hold_documents.decode_live(packed) if packed is not None else None
-            if live is not None and live.state is State.HELD:
-                reservation = self._keys.reservation_of(key if isinstance(key, str) else key.decode())
-                remaining = live.held if live.charged == NOTHING else live.held.beyond(live.charged)
-                holds.append(LiveHold(reservation, live.create_ms, remaining, _windows(windows, start)))
-        return holds
-
     def _window_keys(self, organization: str, windows: Sequence[WindowRef]) -> tuple[str, ...]:
         return tuple(self._keys.window(organization, window) for window in windows)
 
@@ -119,10 +96,13 @@ class ValkeyLooks:
         return forgotten_ms - OUTLIVE_MS if forgotten_ms >= 0 else None
 
 
-@lru_cache(maxsize=8_192)
-def _windows(packed: bytes, start: int) -> tuple[WindowRef, ...]:
-    """Where a hold counts: calls of a kind share it. `start`: how much of a key comes before the window."""
-    return tuple(window_of(place[1][start:], place[0] or None) for place in decode_places(packed))
+def _live(holds: Iterable[Hold]) -> list[LiveHold]:
+    """Those that are live."""
+    return [
+        LiveHold(hold.reservation, hold.create_ms, hold.remaining, hold.windows)
+        for hold in holds
+        if hold.state is State.HELD
+    ]
 
 
 async def window_keys(connection: Connection, keys: Keys, organization: str) -> AsyncIterator[list[str]]:
@@ -135,9 +115,3 @@ async def window_keys(connection: Connection, keys: Keys, organization: str) -> 
         yield [key.decode() for key in found]
         if cursor == b"0":
             return
-
-
-def window_of(rest: str, end_ms: int | None) -> WindowRef:
-    """The window of a key; `rest` is what comes after that with which all windows' keys begin."""
-    budget, start_ms, each_value = rest.split("/", 2)
-    return WindowRef(budget, each_value, int(start_ms), end_ms)

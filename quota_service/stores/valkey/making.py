@@ -8,12 +8,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from itertools import count, cycle, islice
 from typing import Any, TypeVar
 
-from quota_service.application.recovery_ports import Fence, LiveHold, PlacesOf, Restored
-from quota_service.domain.reservation import WindowRef
-from quota_service.domain.terms import Counters, Keeping
+from quota_service.application.recovery_ports import Fence, LiveHold, Restored
+from quota_service.domain.reservation import Keeping, WindowRef
+from quota_service.domain.terms import Counters
 from quota_service.domain.windows import OUTLIVE_MS, is_used
-from quota_service.stores.hold_documents import windows_digest
-from quota_service.stores.valkey import codec, scripts, terms
+from quota_service.stores.hold_documents import in_epoch
+from quota_service.stores.valkey import codec, scripts
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.keys import Keys
 from quota_service.stores.valkey.pipeline import Command, Packed, Pipeline, pack
@@ -30,9 +30,6 @@ KEYS_PER_SCRIPT, HOLDS_PER_SCRIPT = 1_000, 200
 
 KEYS_PASSED_BY = 8
 """Fewer than SCAN passes by in the time that it takes to look at a hold."""
-
-PLACES_MS = 26 * 3_600_000
-"""Longer than any hold lives."""
 
 T = TypeVar("T")
 
@@ -86,9 +83,8 @@ class ValkeyMaking:
         self._meta, self._live, _ = keys.common(organization)
         self._left = keys.left(organization)
         self._lowered = f"{LOWERED}{epoch}"
-        self._made_in = f"{epoch} ".encode()
+        self._made_in = in_epoch(epoch)
         self._lanes = [_Lane(each, self._meta, self._lowered) for each in own]
-        self._placed: set[bytes] = set()  # windows of which is told where they are
 
     async def clear(self) -> bool:
         if not await replace_fence(self._connection, self._meta, self._seen.text, self._lowered):
@@ -103,8 +99,8 @@ class ValkeyMaking:
         by_scan = every or await self._are_holds_many()
         return await (self._forget_every_window() if by_scan else self._forget_counted())
 
-    async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]], places_of: PlacesOf) -> bool:
-        return await self._set(self._hold_commands(part, places_of) async for part in parts if part)
+    async def put_holds(self, parts: AsyncIterable[Sequence[LiveHold]]) -> bool:
+        return await self._set(self._hold_commands(part) async for part in parts if part)
 
     async def put_windows(self, windows: Iterable[Restored]) -> bool:
         return await self._set(self._window_commands(part) async for part in _in_parts(windows))
@@ -153,17 +149,18 @@ class ValkeyMaking:
 
     async def _forget_counted(self) -> bool:
         """Forgets the windows in which holds count that are left."""
+        starts = (
+            self._keys.windows_start(self._organization),
+            self._keys.values_start(self._organization),
+        )
         async for holds in self._holds_left():
             keys = (self._meta, *holds)
-            if not await self._connection.run(scripts.FORGET_COUNTED, keys, (self._lowered,)):
+            if not await self._connection.run(scripts.FORGET_COUNTED, keys, (self._lowered, *starts)):
                 return False
         return True
 
     async def _forget_left(self) -> bool:
-        strings = self._keys.anew
-        forgotten = await self._set(
-            [("DEL", *keys, *map(strings, keys))] async for keys in self._holds_left()
-        )
+        forgotten = await self._set([("DEL", *keys)] async for keys in self._holds_left())
         return forgotten and await self._set(part async for part in _in_parts([("DEL", self._left)]))
 
     async def _holds_left(self) -> AsyncIterator[tuple[str, ...]]:
@@ -171,7 +168,7 @@ class ValkeyMaking:
         for start in count(0, HOLDS_PER_SCRIPT):
             found = await self._connection.call("ZRANGE", self._left, start, start + HOLDS_PER_SCRIPT - 1)
             if found:
-                yield tuple(key.decode() for key in found)
+                yield tuple(self._keys.hold(self._organization, id_.decode()) for id_ in found)
             if len(found) < HOLDS_PER_SCRIPT:
                 return
 
@@ -194,30 +191,17 @@ class ValkeyMaking:
             for each in under_way:
                 each.cancel()
 
-    def _hold_commands(self, holds: Sequence[LiveHold], places_of: PlacesOf) -> list[Command]:
-        hold_start = self._keys.hold(self._organization, "")
+    def _hold_commands(self, holds: Sequence[LiveHold]) -> list[Command]:
+        hold_start = self._keys.holds_start(self._organization)
         idempotency_start = self._keys.idempotency(self._organization, "")
         live: list[str | int] = []
         own: list[str | bytes] = []
-        places: list[bytes] = []
-        for hold in holds:
-            windows, _, reservation, idempotency_key, content_hash, expire_ms, whole = hold
-            key = hold_start + reservation
-            own += (self._keys.anew(key), self._made_in + whole)
-            live += (expire_ms, key)
+        for _, _, reservation, idempotency_key, content_hash, expire_ms, whole, _ in holds:
+            own += (hold_start + reservation, self._made_in + whole)
+            live += (expire_ms, reservation)
             if idempotency_key:
-                own += (idempotency_start + idempotency_key, f"{content_hash} {key}")
-            if windows not in self._placed:
-                self._placed.add(windows)
-                places += (windows_digest(hold), self._packed_places(places_of(hold)))
-        commands: list[Command] = [("MSET", *own), ("ZADD", self._live, *live)]
-        if places:
-            name = self._keys.places(self._organization, self._epoch)
-            commands += (("HSET", name, *places), ("PEXPIRE", name, PLACES_MS))
-        return commands
-
-    def _packed_places(self, windows: Iterable[tuple[WindowRef, Keeping | None]]) -> bytes:
-        return codec.pack([terms.place_of(self._keys, self._organization, *each) for each in windows])
+                own += (idempotency_start + idempotency_key, f"{content_hash} {reservation}")
+        return [("MSET", *own), ("ZADD", self._live, *live)]
 
     def _window_commands(self, windows: Iterable[Restored]) -> list[Command]:
         commands: list[Command] = []

@@ -10,8 +10,8 @@ from quota_service.domain.commands import Event
 from quota_service.domain.ledger import Entry, EntryType
 from quota_service.domain.reservation import State
 from quota_service.stores import hold_documents
-from quota_service.stores.valkey import codec, scripts, terms
-from quota_service.stores.valkey.events import REMEMBER_MS, event_of_stream, forgettable
+from quota_service.stores.valkey import codec, scripts
+from quota_service.stores.valkey.events import REMEMBER_MS, event_of_stream, forgettable, named
 from quota_service.stores.valkey.making import LOWERED, ValkeyMaking, replace_fence
 from quota_service.stores.valkey.runner import Arguments, Runner
 
@@ -62,7 +62,7 @@ class ValkeyKeys:
 
     async def drop(self, organization: str, events: Sequence[Event]) -> None:
         keys = (*self._keys.common(organization), *forgettable(self._keys, organization, events))
-        arguments: Arguments = (REMEMBER_MS, *(event.id for event in events))
+        arguments: Arguments = (REMEMBER_MS, self._keys.holds_start(organization), *named(events))
         await self._connection.run(scripts.DROP, keys, arguments)
 
     @asynccontextmanager
@@ -85,7 +85,6 @@ class ValkeyKeys:
         arguments = (
             "hold" if hold.reservation else "record",
             hold_documents.encode_document(hold),
-            terms.encode_windows(self._keys, organization, hold.windows),
             hold_documents.encode_live(hold),
             codec.pack(entry.charged),
             codec.pack(entry.overrun),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from quota_service.domain import commands, ratelimit
@@ -37,10 +38,12 @@ def denied(now_ms: int, next_expiry_ms: int, parts: list[Any], terms: Terms) -> 
     )
 
 
-def event(id_: bytes, packed: bytes, hold: Hold, body: Body) -> Event | None:
+def event(parts: Sequence[Any], hold: Hold, body: Body) -> Event | None:
+    """The event of its three parts in a reply, if there is one: its id, the event, its bytes."""
+    id_, packed, size_bytes = parts
     if not id_:
         return None
-    return event_of(id_, codec.decode_event(packed), hold, body)
+    return event_of(id_, codec.decode_event(packed), hold, body, size_bytes)
 
 
 def refusal(reply: list[Any]) -> Any:

@@ -69,8 +69,6 @@ DROP = Script("drop", shared=())
 FORGET_WINDOWS = Script("forget_windows", shared=())
 FORGET_COUNTED = Script("forget_counted", shared=("_kept",))
 PEEK = Script("peek", shared=("_kept",))
-DOC, WINDOWS, LIVE = 1, 2, 3
-"""The parts that PEEK can be asked for."""
 
 ALONE = (FENCE, DROP, FORGET_WINDOWS, FORGET_COUNTED, PEEK)
 """Scripts that do not look at the fence: for whoever makes an organization's keys anew, or only looks."""

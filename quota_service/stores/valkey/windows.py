@@ -16,11 +16,12 @@ from quota_service.domain.opening import (
     Opened,
 )
 from quota_service.stores import hold_documents
+from quota_service.stores.hold_documents import place_of
 from quota_service.stores.valkey import codec, replies, scripts
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.runner import Runner
 from quota_service.stores.valkey.scripts import Code
-from quota_service.stores.valkey.terms import encode_limits, place_of
+from quota_service.stores.valkey.terms import encode_limits
 
 
 class ValkeyWindowStore:
@@ -44,7 +45,7 @@ class ValkeyWindowStore:
         )
         arguments = (
             *replies.basis(command.basis),
-            codec.pack(place_of(self._keys, organization, command.term.window, command.term.keeping)),
+            codec.pack(place_of(command.term.window, command.term.keeping)),
             *_encoded(beginning),
             hold_documents.encode_document(hold),
             hold_documents.encode_live(hold),
@@ -56,7 +57,7 @@ class ValkeyWindowStore:
                 return Opened(
                     now_ms=reply[1],
                     counters=codec.decode_counters(reply[2]),
-                    event=replies.event(reply[3], reply[4], hold, body),
+                    event=replies.event(reply[3:6], hold, body),
                 )
             case Code.REPLAYED:
                 return Opened(now_ms=reply[1], counters=codec.decode_counters(reply[2]), replayed=True)

@@ -16,13 +16,13 @@ local function tokens_in(room, demand, meter)
   return (pico - math.fmod(pico, demand[5])) / demand[5]
 end
 
--- How many fit into the window under a term that blocks.
-local function tokens_in_window(window, term, demand)
-  local most = demand[2]
+-- How many fit into the window under a term that blocks, at most as many as the demand `wanted` has.
+local function tokens_in_window(window, term, demand, wanted)
+  local most, limits, spent, held = demand[2], term[1], window[1], window[2]
   for meter = 1, 3 do
-    if term[1][meter] >= 0 then
-      local room = percent_of(limit_of(window, term, meter), term[2]) - window[1][meter] - window[2][meter]
-      most = math.min(most, tokens_in(room, demand, meter))
+    if limits[meter] >= 0 then
+      local room = ceiling_of(window, term, meter) - spent[meter] - held[meter]
+      if room < wanted[meter] then most = math.min(most, tokens_in(room, demand, meter)) end
     end
   end
   return most

@@ -1,23 +1,27 @@
 -- Shared by every verb, as are the other files with an underscore; put in front of it when the scripts are loaded.
 --
--- KEYS[1..3] are the same for all: the organization's meta hash, its live holds by expiry (members are hold keys), and its stream of events
+-- KEYS[1..3] are the same for all: the organization's meta hash, its live holds by expiry (members are their ids), and its stream of events
 -- for the ledger. The meta hash has the version of the configuration, the time last seen, `waiting` (bytes of the events in the stream) and
 -- `fence`: for which epoch of the ledger, and in which run of which server, these keys were last made what the ledger says. The last two
 -- arguments are the same for all, too: the fence as the caller knows it, and how many bytes of events may wait. Values are MessagePack arrays, whose integers are exact up to 2^53:
 --   window  {spent, held, holds, overrun, blocked_requests, blocked, added, moved, opened}, all but `holds` and `opened` one number a
---           meter: {cost, tokens, requests}; `added` and `moved` change its limit
---   term    {limits, percent, blocks, max values}: limits are -1 where there is none; `percent` of them is the ceiling
+--           meter: {cost, tokens, requests}; `added` and `moved` change its limit. What is behind `holds` is left out where all of it is nothing
+--   term    {limits, percent, blocks, max values, ceilings}: limits are -1 where there is none; `percent` of them are the ceilings
 --   live    {state, create, expire, ended, granted, held, charged, pico, parts, late_parts, settle_hash, settlement | false},
 --           where settlement is {charged, returned, overrun}: the moving part of a hold
---   windows {{end_ms (0: none), window key, values key | '', each value, opening, keep_ms}, ...}: where a hold counts
+--   doc     {{places, rates, caller_priced, own cost in micros | nil, input tokens, idempotency key}, ...}: the fixed part of a hold. Scripts
+--           read only its first element; the rest is the caller's
+--   place   {end_ms (0: none), name of the window, opening, keep_ms, max values (-1: not known)}: where a hold counts
+--   hold    {epoch in which it was written last, live, marks | false, requests | false, doc}: `marks` is what it took from rate limits (see
+--           `_gauges.lua`), `requests` the content hash of each Extend by its request id. One of another epoch is not there
 --   event   {type, at, charged, overrun, pico, late, final, epoch}; in the stream as field `e`, beside `doc`, `live` and `body`
--- A hold is a hash: `doc` (JSON, fixed, the caller's), `windows`, `live`, `epoch` (in which it was written last), `marks` (what it took from rate
--- limits, see `_gauges.lua`) and `x:<request_id>` for each Extend. One that was made anew is a string until a script reads it: see `_kept.lua`.
--- `left` has, like 2, the holds that were live when the keys were made anew, as far as they have not been looked at since: most are live again.
+-- Live holds go by their reservation's id in the sorted set. `left` has, like 2, the holds that were live when the keys were made anew, as far as
+-- they have not been looked at since: most are live again.
 --
 -- Replies are {code, now, ...}; `now` is the store's clock in ms, never behind the last time seen for the organization.
 
 local META, HOLDS, EVENTS = KEYS[1], KEYS[2], KEYS[3]
+local BASE = string.sub(META, 1, -5) -- what all the organization's keys begin with
 
 local CODE = {
   OK = 1,              -- done
@@ -88,9 +92,7 @@ end
 
 -- Amounts ---------------------------------------------------------------------------------------------------------------------
 
-local function nothing()
-  return {0, 0, 0}
-end
+local NOTHING = {0, 0, 0} -- shared, and so never changed
 
 local function plus(a, b, sign)
   return {a[1] + sign * b[1], a[2] + sign * b[2], a[3] + sign * b[3]}
@@ -101,7 +103,7 @@ local function at_least(a, b)
 end
 
 local function beyond(a, b)
-  return at_least(plus(a, b, -1), nothing())
+  return at_least(plus(a, b, -1), NOTHING)
 end
 
 local function is_nothing(a)

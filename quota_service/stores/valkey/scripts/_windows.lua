@@ -1,17 +1,45 @@
 -- Windows: what has been spent and is held, and what their limits are.
 
-local function empty_window()
-  return {nothing(), nothing(), 0, nothing(), nothing(), nothing(), nothing(), nothing(), 0}
-end
+local WINDOWS = BASE .. 'window/'
 
 local function unpack_window(raw)
-  return raw and cmsgpack.unpack(raw) or empty_window()
+  if not raw then return {NOTHING, NOTHING, 0, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, 0} end
+  local kept = cmsgpack.unpack(raw)
+  if kept[9] then return kept end
+  return {kept[1], kept[2], kept[3], NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, 0}
+end
+
+-- Whether all there is of a window is what is spent and held.
+local function is_plain(window)
+  if window[9] ~= 0 then return false end
+  for part = 4, 8 do
+    if window[part] ~= NOTHING and not is_nothing(window[part]) then return false end
+  end
+  return true
+end
+
+local function pack_window(window)
+  return cmsgpack.pack(is_plain(window) and {window[1], window[2], window[3]} or window)
 end
 
 -- A window, and as it is kept (false: it is not).
 local function read_window(key)
   local raw = redis.call('GET', key)
   return unpack_window(raw), raw
+end
+
+-- Places as scripts use them: with the window's key in place of its name.
+local function located(places)
+  for _, place in ipairs(places) do
+    place[2] = WINDOWS .. place[2]
+  end
+  return places
+end
+
+-- The key of the values that have a counter in a place's window, and the value that this one is of.
+local function values_of(place)
+  local start, value = string.match(string.sub(place[2], #WINDOWS + 1), '^([^/]*/[^/]*)/(.*)$')
+  return BASE .. 'values/' .. start, value
 end
 
 -- Whether nothing counts in a window: its value is then none of those that a tag may have.
@@ -26,7 +54,7 @@ end
 
 -- Whether a window must first be opened: it begins with something, and does not have it yet.
 local function is_unopened(place, window)
-  return (place[5] or 0) ~= 0 and window[9] ~= place[5]
+  return place[3] ~= 0 and window[9] ~= place[3]
 end
 
 -- Whether charges still count in a window: one that ended long ago is the ledger's alone.
@@ -36,13 +64,13 @@ end
 
 -- When a window is forgotten.
 local function forget_ms(place)
-  return int(place[1] + OUTLIVE_MS + (place[6] or 0))
+  return int(place[1] + OUTLIVE_MS + place[4])
 end
 
--- Keeps the set of values that have a counter, where their number is bounded.
+-- Keeps the set of values that have a counter, where their number is bounded or it is not known whether it is.
 local function count_value(place, window)
-  local values, value = place[3], place[4]
-  if values == '' then return end
+  if place[5] == 0 then return end
+  local values, value = values_of(place)
   if is_unused(window) then
     redis.call('SREM', values, value)
   elseif redis.call('SADD', values, value) == 1 and place[1] ~= 0 then
@@ -52,21 +80,16 @@ end
 
 -- Writes a window and returns it packed; a counter without anything disappears, so that unused values cost nothing.
 local function write_window(place, window, existed)
-  local end_ms, key = place[1], place[2]
-  local packed = cmsgpack.pack(window)
+  local end_ms, key, packed = place[1], place[2], pack_window(window)
   count_value(place, window)
   if is_empty(window) then
     redis.call('DEL', key)
+  elseif end_ms == 0 then
+    redis.call('SET', key, packed)
   elseif existed then
     redis.call('SET', key, packed, 'KEEPTTL')
     -- The window's end may have been put off since the counter was made; a hold of the earlier end does not bring it back.
-    if end_ms == 0 then
-      redis.call('PERSIST', key)
-    else
-      redis.call('PEXPIREAT', key, forget_ms(place), 'GT')
-    end
-  elseif end_ms == 0 then
-    redis.call('SET', key, packed)
+    redis.call('PEXPIREAT', key, forget_ms(place), 'GT')
   else
     redis.call('SET', key, packed, 'PXAT', forget_ms(place))
   end
@@ -84,7 +107,7 @@ local function move(places, now, spent, held, holds, overrun)
       window[1] = plus(window[1], spent, 1)
       window[2] = plus(window[2], held, 1)
       window[3] = window[3] + holds
-      window[4] = plus(window[4], overrun, 1)
+      if not is_nothing(overrun) then window[4] = plus(window[4], overrun, 1) end
       after[i] = write_window(place, window, raw)
     end
   end
@@ -124,11 +147,17 @@ local function percent_of(limit, percent)
   return (limit - rest) / 100 * percent + math.floor(rest * percent / 100)
 end
 
+-- What may be spent and held in a window at most, in a meter that its term limits.
+local function ceiling_of(window, term, meter)
+  if window[7] == NOTHING and window[8] == NOTHING then return term[5][meter] end
+  return percent_of(limit_of(window, term, meter), term[2])
+end
+
 -- Which meters of a window have no room for the demand under a term.
 local function short_meters(window, demand, term)
   local short = {}
   for meter = 1, 3 do
-    if term[1][meter] >= 0 and window[1][meter] + window[2][meter] + demand[meter] > percent_of(limit_of(window, term, meter), term[2]) then
+    if term[1][meter] >= 0 and window[1][meter] + window[2][meter] + demand[meter] > ceiling_of(window, term, meter) then
       short[#short + 1] = meter
     end
   end
@@ -137,8 +166,11 @@ end
 
 -- Counts, in a window that does not block, what a hard one would have blocked.
 local function count_blocked(window, short, demand)
+  local requests, amounts = {0, 0, 0}, {0, 0, 0}
   for _, meter in ipairs(short) do
-    window[5][meter] = window[5][meter] + 1
-    window[6][meter] = window[6][meter] + demand[meter]
+    requests[meter], amounts[meter] = 1, demand[meter]
+  end
+  if #short > 0 then
+    window[5], window[6] = plus(window[5], requests, 1), plus(window[6], amounts, 1)
   end
 end
