@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import NamedTuple
 
 from quota_service.application import messages
@@ -102,15 +102,9 @@ def content_of(request: AuthorizeRequest) -> str:
 
 def new_reservation(now_ms: int) -> str:
     """A UUID of version 7: names sort by time."""
-    raw = (
-        (now_ms & (1 << 48) - 1) << 80
-        | 0x7 << 76
-        | secrets.randbits(12) << 64
-        | 0b10 << 62
-        | secrets.randbits(62)
-    )
-    digits = f"{raw:032x}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    time, random = f"{now_ms & (1 << 48) - 1:012x}", os.urandom(10).hex()
+    variant = "89ab"[int(random[3], 16) & 0b11]
+    return f"{time[:8]}-{time[8:]}-7{random[:3]}-{variant}{random[4:7]}-{random[7:19]}"
 
 
 def _violations(plans: Plans, plan: Plan, moment: Moment) -> tuple[Violation, ...]:

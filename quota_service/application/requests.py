@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from quota_service.application.statuses import Status
@@ -12,6 +11,7 @@ from quota_service.domain.ledger import Entry
 from quota_service.domain.pricing import Usage
 from quota_service.domain.reservation import Hold, Settlement
 from quota_service.domain.subject import Subject
+from quota_service.domain.values import value
 
 
 class Durability(IntEnum):
@@ -31,7 +31,7 @@ class Diversions(Enum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class AuthorizeRequest:
     """`max_output_tokens` `None`: the model's default."""
 
@@ -48,7 +48,7 @@ class AuthorizeRequest:
     diversions: Diversions = Diversions.ANY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class AuthorizeResult:
     """`hold` is `None` on a denial and with `validate_only`; `violations` are empty on an allowance.
     `budgets` of the statuses are those of the model that was granted or, on a denial, asked for.
@@ -65,7 +65,7 @@ class AuthorizeResult:
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class CommitRequest:
     """`provider` and `model` name what really answered, "" where it is what was held. `subject`: see Commit
     in the contract.
@@ -81,7 +81,7 @@ class CommitRequest:
     subject: Subject | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class CommitResult:
     hold: Hold
     settlement: Settlement
@@ -91,14 +91,14 @@ class CommitResult:
     statuses: tuple[Status, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class ReleaseResult:
     hold: Hold
     returned: Amounts = NOTHING
     replayed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class ExtendRequest:
     organization: str
     reservation: str
@@ -107,13 +107,13 @@ class ExtendRequest:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class ExtendResult:
     hold: Hold
     violations: tuple[Violation, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class RecordRequest:
     """`occur_ms` `None`: now."""
 
@@ -125,7 +125,7 @@ class RecordRequest:
     occur_ms: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class RecordResult:
     """`entry_id` is the entry's number in the ledger, 0 while it is only buffered; `create_ms` when it was
     written.

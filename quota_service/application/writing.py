@@ -8,7 +8,7 @@ harm.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -54,8 +54,14 @@ class Watch(Protocol):
 
 
 class _Pending(NamedTuple):
+    """An event to be written, and, if somebody waits for that, what they are told."""
+
     event: Event
-    written: asyncio.Future[None]
+    told: asyncio.Future[Durability] | None
+
+
+LOOK_S = 0.25
+"""How often to look who has waited for too long."""
 
 
 class LedgerWriter:
@@ -81,35 +87,43 @@ class LedgerWriter:
         self._idle = asyncio.Event()
         self._idle.set()
         self._finishing: set[asyncio.Task[None]] = set()
+        self._waiting: deque[tuple[float, asyncio.Future[Durability]]] = deque()  # until when, in this order
+        self._looking: asyncio.TimerHandle | None = None
         self._stopping = False
 
     def submit(self, event: Event) -> None:
         """Leaves an event to be written soon."""
-        self._enqueue(event)
+        self._enqueue(_Pending(event, None))
 
     async def settle(self, event: Event) -> Durability:
         """Waits until the ledger has the event. BUFFERED: it is in Valkey and will be written later.
 
         Raises IdempotencyConflict where the ledger has its key with other content.
         """
-        pending = self._enqueue(event)
-        if pending is None or not self._health.ledger:
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Durability] = loop.create_future()
+        if not self._enqueue(_Pending(event, told)) or not self._health.ledger:
             return Durability.BUFFERED
-        try:
-            async with asyncio.timeout(self._settings.answer_ms / 1000):
-                await asyncio.shield(pending.written)
-        except (TimeoutError, StoreUnavailable):
-            return Durability.BUFFERED
-        return Durability.LEDGER
+        self._waiting.append((loop.time() + self._settings.answer_ms / 1000, told))
+        if self._looking is None:
+            self._looking = loop.call_later(LOOK_S, self._look)
+        return await told
 
-    def _enqueue(self, event: Event) -> _Pending | None:
+    def _look(self) -> None:
+        """Tells those that have waited for too long: one timer does for all."""
+        loop, waiting = asyncio.get_running_loop(), self._waiting
+        now_s = loop.time()
+        while waiting and (waiting[0][1].done() or waiting[0][0] <= now_s):
+            _tell(waiting.popleft()[1], Durability.BUFFERED)
+        self._looking = loop.call_later(LOOK_S, self._look) if waiting else None
+
+    def _enqueue(self, pending: _Pending) -> bool:
         if len(self._queue) >= self._settings.queue_max or self._stopping:
-            return None
-        pending = _Pending(event, asyncio.get_running_loop().create_future())
+            return False
         self._queue.append(pending)
         self._idle.clear()
         self._wake.set()
-        return pending
+        return True
 
     async def run(self) -> None:
         """Writes until it is stopped."""
@@ -144,8 +158,9 @@ class LedgerWriter:
             delivered = await self._delivery.deliver([pending.event for pending in batch])
         except Exception as error:  # whatever it is, the writer must go on for the others
             self._observer.work_failed("write", error)
-            for pending in batch:
-                _refuse(pending)
+            for _, told in batch:
+                if told is not None:
+                    _tell(told, Durability.BUFFERED)
             return False
         self._answer(batch, delivered.results)
         task = asyncio.create_task(self._finish(delivered.done, delivered.balances))
@@ -156,16 +171,14 @@ class LedgerWriter:
     def _answer(self, batch: list[_Pending], results: Sequence[Written | None]) -> None:
         written = sum(result is not None for result in results)
         conflicts = sum(result is Written.CONFLICT for result in results)
-        for pending, result in zip(batch, results, strict=True):
-            if pending.written.done():
+        for (_, told), result in zip(batch, results, strict=True):
+            if told is None or told.done():
                 continue
-            if result is None:
-                _refuse(pending)
-            elif result is Written.CONFLICT:
-                pending.written.set_exception(IdempotencyConflict("The ledger has it with other content."))
-                pending.written.exception()  # retrieved: nobody may be waiting for it
+            if result is Written.CONFLICT:
+                told.set_exception(IdempotencyConflict("The ledger has it with other content."))
+                told.exception()  # retrieved: nobody may be waiting for it
             else:
-                pending.written.set_result(None)
+                told.set_result(Durability.BUFFERED if result is None else Durability.LEDGER)
         self._observer.batch_written(written, conflicts)
 
     async def _finish(self, events: Sequence[Event], balances: Sequence[WindowBalance]) -> None:
@@ -178,11 +191,10 @@ class LedgerWriter:
             self._observer.work_failed("finish", error)
 
 
-def _refuse(pending: _Pending) -> None:
-    """The ledger has not taken it, so far."""
-    if not pending.written.done():
-        pending.written.set_exception(StoreUnavailable("The ledger did not take the entry yet."))
-        pending.written.exception()  # retrieved: nobody may be waiting for it
+def _tell(told: asyncio.Future[Durability], durability: Durability) -> None:
+    """Whoever waits for it, if they still do."""
+    if not told.done():
+        told.set_result(durability)
 
 
 async def finish(

@@ -7,17 +7,16 @@ Every answer carries
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from quota_service.domain.amounts import Amounts
 from quota_service.domain.ledger import Entry
 from quota_service.domain.pricing import Rate, Usage
 from quota_service.domain.ratelimit import Gauge
 from quota_service.domain.reservation import Hold, Settlement
 from quota_service.domain.terms import Alternative, Basis, Counters, Term, Terms
+from quota_service.domain.values import value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Authorize:
     """Hold the first of the alternatives that fits, with the largest grant that does, for `ttl_ms`.
 
@@ -33,7 +32,7 @@ class Authorize:
     dry_run: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Commit:
     """Charge `usage` (the total so far) at the hold's rates, or at `rates` where another model answered.
 
@@ -53,7 +52,7 @@ class Commit:
     model: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Release:
     """Return the whole hold."""
 
@@ -62,7 +61,7 @@ class Release:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Extend:
     """More time, more tokens, or both. `terms` are those of the hold's windows, in their order, and of its
     rate limits under the current configuration.
@@ -77,7 +76,7 @@ class Extend:
     terms: Terms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Record:
     """Charge `charged` to the windows of `hold` without a reservation, once for `key` (a ledger key).
     `terms` are those of the windows.
@@ -94,7 +93,7 @@ class Record:
     occur_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Inspect:
     """Read the windows of terms. Like every decision it rests on a basis."""
 
@@ -102,7 +101,7 @@ class Inspect:
     terms: tuple[Term, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Event:
     """An entry on its way to the ledger, its place in the stream, and how many bytes it takes there."""
 
@@ -111,7 +110,7 @@ class Event:
     bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Denied:
     """Some window or rate limit has no room or (`full`: positions in the terms, budgets before rates) no
     counter left for a new value. Nothing is written. Counters and gauges are those of the first alternative's
@@ -125,7 +124,7 @@ class Denied:
     next_expiry_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Granted:
     """The amounts are held (`replayed`: were held before). Counters are those of `hold.windows`, afterwards;
     with `dry_run`, before.
@@ -143,14 +142,14 @@ class Granted:
     event: Event | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Refused:
     """The caller's own denial stands: its configuration is current and the key is free."""
 
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Stale:
     """The caller's configuration is older than `version`."""
 
@@ -158,56 +157,56 @@ class Stale:
     version: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class OutsideBasis:
     """A window or a price has ended or not begun at `now_ms`: compute again for that time."""
 
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Unopened:
     """A window begins with something (see `Term.opening`) and has not been opened yet."""
 
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Conflict:
     """The key, or the reservation, was used before with other content."""
 
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Ended:
     """The reservation has ended."""
 
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Unknown:
     """This store does not know the reservation."""
 
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class TooLarge:
     """One request would cost more than a request may."""
 
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class PriceRefused:
     """A caller's own price for a model that the catalogue prices."""
 
     now_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Settled:
     """A Commit or Release has been done, or (`replayed`) had been. Counters are those of `hold.windows`,
     afterwards.
@@ -222,7 +221,7 @@ class Settled:
     event: Event | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Recorded:
     """The charge is made, or (`replayed`) had been."""
 
@@ -232,7 +231,7 @@ class Recorded:
     event: Event | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Inspected:
     """Where the windows stand. `counters` in the order of the windows asked for."""
 

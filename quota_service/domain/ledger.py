@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.pricing import Usage
 from quota_service.domain.reservation import Hold, WindowRef
 from quota_service.domain.subject import Subject
+from quota_service.domain.values import value
 
 
 class EntryType(StrEnum):
@@ -52,7 +52,7 @@ class Origin(NamedTuple):
     event: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One fact on its way to the ledger. It carries its hold, so that it can be written without any other.
 

@@ -6,7 +6,7 @@ Valkey; the tests prove it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.errors import IdempotencyConflict, ReservationEnded
 from quota_service.domain.pricing import Rate, Usage, charge
 from quota_service.domain.subject import Subject
+from quota_service.domain.values import value
 
 LIFETIME_MS_MAX = 86_400_000
 """No hold lives longer than 24 h from its creation."""
@@ -64,7 +65,7 @@ class Settlement(NamedTuple):
     overrun: Amounts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Hold:
     """A reservation as the stores keep it.
 

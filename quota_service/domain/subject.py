@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
 from quota_service.domain.api_key import ApiKey
+from quota_service.domain.values import value
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+|:-]{0,127}")
 
@@ -27,7 +28,7 @@ class Dimension(IntEnum):
     TAG = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Subject:
     """Who spends. Empty strings are unknown parts; `tags` is sorted by key. `cost_center` is the team's,
     never sent.

@@ -9,6 +9,7 @@ from quota_service.domain.amounts import NOTHING, Amounts, Limits
 from quota_service.domain.budget import Mode
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import Hold, Keeping, WindowRef
+from quota_service.domain.values import value
 
 
 class Counters(NamedTuple):
@@ -82,7 +83,7 @@ class Terms:
         object.__setattr__(self, "keepings", tuple([term.keeping for term in self.budgets]))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Alternative:
     """One way to grant a request: the hold as it would be with the most output tokens, what limits it, and
     the least output tokens that are of use.
@@ -97,7 +98,7 @@ class Alternative:
         return self.hold.granted_output_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Basis:
     """What a decision rests on: the configuration's version, and the time `[from_ms, until_ms)` in which
     windows and prices hold.

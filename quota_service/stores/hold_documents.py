@@ -19,6 +19,7 @@ from quota_service.application.recovery_ports import LiveHold
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.pricing import Rate
 from quota_service.domain.reservation import Hold, Keeping, Settlement, State, WindowRef
+from quota_service.domain.sharing import Shared
 from quota_service.domain.subject import Subject
 from quota_service.stores import former_documents
 
@@ -125,11 +126,18 @@ def place_of(window: WindowRef, keeping: Keeping | None) -> Place:
     return Place(window.end_ms or 0, name_of(window), opening, keep_ms, max_values)
 
 
-@lru_cache(maxsize=4096)
-def _places(windows: tuple[WindowRef, ...], keepings: tuple[Keeping, ...]) -> msgspec.Raw:
-    """Calls of a kind share it."""
-    known: Sequence[Keeping | None] = keepings or (None,) * len(windows)
-    return msgspec.Raw(_pack([place_of(*each) for each in zip(windows, known, strict=True)]))
+_packed_places = Shared[bytes]()
+
+
+def _places(hold: Hold) -> bytes:
+    """Where it counts."""
+    windows, keepings = hold.windows, hold.keepings
+    packed = _packed_places.get((id(windows), id(keepings)))
+    if packed is None:
+        known: Sequence[Keeping | None] = keepings or (None,) * len(windows)
+        packed = _pack([place_of(*each) for each in zip(windows, known, strict=True)])
+        _packed_places.put((windows, keepings), packed)
+    return packed
 
 
 @lru_cache(maxsize=4096)
@@ -168,7 +176,7 @@ def encode_document(hold: Hold) -> bytes:
     return _pack(
         Document(
             _Fixed(
-                _places(hold.windows, hold.keepings),
+                msgspec.Raw(_places(hold)),
                 hold.rates,
                 hold.caller_priced,
                 hold.own_cost_micros,
@@ -211,7 +219,7 @@ def encode_live(hold: Hold) -> bytes:
 def kept(hold: Hold) -> LiveHold:
     """A live hold as keys are made anew from it. `whole`: all but the epoch of how Valkey keeps it."""
     return LiveHold(
-        bytes(_places(hold.windows, hold.keepings)),
+        _places(hold),
         hold.remaining,
         hold.reservation,
         hold.idempotency_key,

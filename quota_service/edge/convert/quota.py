@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from quota.v1 import quota_pb2 as pb
 from quota.v1 import types_pb2
 from quota_service.application.ledger_ports import LedgerRow
@@ -18,15 +16,13 @@ from quota_service.application.requests import (
     RecordResult,
     ReleaseResult,
 )
-from quota_service.application.statuses import Status
-from quota_service.domain.budget import Mode
 from quota_service.domain.decision import Caution, Violation
 from quota_service.domain.reservation import DEFAULT_TTL_MS, Hold, State
 from quota_service.edge import names
 from quota_service.edge.convert import amounts
 from quota_service.edge.convert.ledger import ledger_entry
-from quota_service.edge.convert.statuses import budget_statuses
-from quota_service.edge.convert.subject import subject, subject_of
+from quota_service.edge.convert.statuses import answer_with
+from quota_service.edge.convert.subject import shared_subject, subject_of
 from quota_service.edge.convert.times import border, duration, duration_ms, fill_timestamp, milliseconds
 
 _STATES = {
@@ -55,19 +51,22 @@ def authorize_request(message: pb.AuthorizeRequest) -> AuthorizeRequest:
 
 def authorize_response(result: AuthorizeResult) -> pb.AuthorizeResponse:
     """Large parts are filled in place: messages made for them first would be copied."""
-    denied = bool(result.violations)
-    response = pb.AuthorizeResponse(
-        decision=types_pb2.DECISION_DENY if denied else types_pb2.DECISION_ALLOW,
-        granted_output_tokens=result.granted_output_tokens,
-        violations=[violation(result.organization, each) for each in result.violations],
-        warnings=[_warning(result.organization, each) for each in result.cautions],
-        retry_after=None if result.retry_after_ms is None else duration(result.retry_after_ms),
-        message=result.message,
-        replayed=result.replayed,
-    )
+    organization = result.organization
+    response = answer_with(pb.AuthorizeResponse, organization, result.statuses)
+    response.decision = types_pb2.DECISION_ALLOW
+    response.granted_output_tokens = result.granted_output_tokens
     if result.hold is not None:
         _fill_reservation(response.reservation, result.hold)
-    response.budgets.extend(_budgets(result.organization, result.statuses))
+    if result.violations:
+        response.decision = types_pb2.DECISION_DENY
+        response.violations.extend([violation(organization, each) for each in result.violations])
+        response.message = result.message
+        if result.retry_after_ms is not None:
+            response.retry_after.CopyFrom(duration(result.retry_after_ms))
+    if result.cautions:
+        response.warnings.extend([_warning(organization, each) for each in result.cautions])
+    if result.replayed:
+        response.replayed = True
     return response
 
 
@@ -87,16 +86,14 @@ def commit_request(message: pb.CommitRequest) -> CommitRequest:
 
 def commit_response(result: CommitResult) -> pb.CommitResponse:
     """Filled in place, as is an answer to Authorize."""
-    response = pb.CommitResponse(
-        late=result.late,
-        replayed=result.replayed,
-        durability=result.durability,  # type: ignore[arg-type]  # the application's numbers are the contract's
-    )
+    response = answer_with(pb.CommitResponse, result.hold.organization, result.statuses)
+    response.late = result.late
+    response.replayed = result.replayed
+    response.durability = result.durability  # type: ignore[assignment]  # the application's are the contract's
     _fill_reservation(response.reservation, result.hold)
     amounts.fill(response.charged, result.settlement.charged)
     amounts.fill(response.returned, result.settlement.returned)
     amounts.fill(response.overrun, result.settlement.overrun)
-    response.budgets.extend(_budgets(result.hold.organization, result.statuses))
     return response
 
 
@@ -157,12 +154,14 @@ def reservation(hold: Hold) -> pb.Reservation:
 def _fill_reservation(message: pb.Reservation, hold: Hold) -> None:
     message.name = names.resource_name(hold.organization, names.RESERVATIONS, hold.reservation)
     message.state = _STATES[hold.state]
-    message.subject.CopyFrom(subject(hold.subject))
+    message.subject.CopyFrom(shared_subject(hold.subject))
     message.provider = hold.provider
     message.model = hold.model
     message.requested_model = hold.requested_model
-    message.downgraded = hold.downgraded
-    message.degraded = hold.degraded
+    if hold.downgraded:
+        message.downgraded = True
+    if hold.degraded:
+        message.degraded = True
     amounts.fill(message.held, hold.held)
     amounts.fill(message.committed, hold.charged)
     message.granted_output_tokens = hold.granted_output_tokens
@@ -202,11 +201,3 @@ def _warning(organization: str, value: Caution) -> types_pb2.Warning:
 
 def _source(organization: str, source: str) -> str:
     return f"organizations/{organization}/{source}" if source else ""
-
-
-def _budgets(organization: str, statuses: Iterable[Status]) -> list[types_pb2.BudgetStatus]:
-    return [
-        message
-        for status in statuses
-        for message in budget_statuses(organization, status, status.term.mode is Mode.HARD)
-    ]

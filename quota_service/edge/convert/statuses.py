@@ -4,13 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 from quota.v1 import types_pb2
+from quota.v1.quota_pb2 import AuthorizeResponse, CommitResponse
 from quota_service.application.statuses import Status
 from quota_service.domain.amounts import NOTHING, Limits
 from quota_service.domain.budget import Mode
+from quota_service.domain.sharing import Shared
 from quota_service.domain.terms import Counters, Term
 from quota_service.edge.convert.times import border
+
+Answer = TypeVar("Answer", AuthorizeResponse, CommitResponse)
+
+
+class _Template(NamedTuple):
+    """An answer with what all answers say that tell of some terms, serialized: to read that is far cheaper
+    than to make its messages one by one. `places`: of each message of a status, the position of its term, the
+    meter and the limit.
+    """
+
+    raw: bytes
+    places: tuple[tuple[int, int, int], ...]
+
+
+_templates = Shared[_Template]()
+"""Of a kind of answer and terms, which calls of a kind share."""
+
+
+def answer_with(kind: type[Answer], organization: str, statuses: Sequence[Status]) -> Answer:
+    """A new answer that has these statuses in `budgets`, as `all_statuses` makes them, and nothing else."""
+    template = _templates.get((id(kind), *[id(status.term) for status in statuses]))
+    if template is None:
+        told = tuple([status.term for status in statuses])
+        template = _templates.put((kind, *told), _made(kind, organization, told))
+    answer = kind.FromString(template.raw)
+    for message, (position, meter, limit) in zip(answer.budgets, template.places, strict=True):
+        _tell(message, limit, meter, statuses[position].counters)
+    for position, status in enumerate(statuses):
+        counters = status.counters
+        if counters.added != NOTHING or counters.moved != NOTHING:
+            places = zip(answer.budgets, template.places, strict=True)
+            own = [message for message, place in places if place[0] == position]
+            _change_limits(own, status.term.limits_with(counters), status.term.ceilings_with(counters))
+    return answer
+
+
+def _made(kind: type[Answer], organization: str, terms: tuple[Term, ...]) -> _Template:
+    answer, places = kind(), []
+    for position, term in enumerate(terms):
+        for meter, fixed in _fixed_parts(organization, term, term.mode is Mode.HARD):
+            answer.budgets.append(fixed)
+            places.append((position, meter, fixed.limit))
+    return _Template(answer.SerializeToString(), tuple(places))
 
 
 def all_statuses(organization: str, statuses: Sequence[Status]) -> list[types_pb2.BudgetStatus]:
@@ -48,16 +94,25 @@ def _change_limits(messages: Sequence[types_pb2.BudgetStatus], limits: Limits, c
 
 def _filled(fixed: types_pb2.BudgetStatus, meter: int, counters: Counters) -> types_pb2.BudgetStatus:
     """The message with what changes from call to call."""
-    spent, held = counters.spent[meter], counters.held[meter]
     message = types_pb2.BudgetStatus()
     message.CopyFrom(fixed)
-    message.spent = spent
-    message.held = held
-    message.remaining = fixed.limit - spent - held
-    message.overrun = counters.overrun[meter]
-    message.would_have_blocked_requests = counters.blocked_requests[meter]
-    message.would_have_blocked = counters.blocked[meter]
+    _tell(message, fixed.limit, meter, counters)
     return message
+
+
+def _tell(message: types_pb2.BudgetStatus, limit: int, meter: int, counters: Counters) -> None:
+    """What is nothing is left as it is."""
+    spent, held, _, overrun, blocked_requests, blocked, *_ = counters
+    message.remaining = limit - spent[meter] - held[meter]
+    if spent[meter]:
+        message.spent = spent[meter]
+    if held[meter]:
+        message.held = held[meter]
+    if overrun[meter]:
+        message.overrun = overrun[meter]
+    if blocked_requests[meter]:
+        message.would_have_blocked_requests = blocked_requests[meter]
+        message.would_have_blocked = blocked[meter]
 
 
 @lru_cache(maxsize=4_096)

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from quota.v1 import types_pb2
 from quota_service.domain.subject import Subject
+
+
+@lru_cache(maxsize=4_096)
+def shared_subject(value: Subject) -> types_pb2.Subject:
+    """As `subject`, a message that all answers share: do not change it."""
+    return subject(value)
 
 
 def subject(value: Subject) -> types_pb2.Subject:

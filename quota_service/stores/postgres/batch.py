@@ -246,22 +246,38 @@ def hold_changes(written: Iterable[Entry]) -> list[HoldChange]:
     return changes
 
 
-def balances(written: Iterable[Entry]) -> Mapping[Counter, Balance]:
+def balances(written: Sequence[Entry]) -> Mapping[Counter, Balance]:
     """What new entries charge and change, window by window."""
     sums: dict[Counter, Balance] = {}
+    for entries in _by_windows(written):
+        hold = entries[0].hold
+        spent, overrun = (
+            _total(entry.charged for entry in entries),
+            _total(entry.overrun for entry in entries),
+        )
+        for window in hold.windows:
+            balance = _balance(sums, hold.organization, window)
+            balance.spent, balance.overrun = balance.spent.plus(spent), balance.overrun.plus(overrun)
     for entry in written:
-        organization = entry.hold.organization
-        if entry.charged != NOTHING or entry.overrun != NOTHING:
-            for window in entry.hold.windows:
-                balance = _balance(sums, organization, window)
-                balance.spent = balance.spent.plus(entry.charged)
-                balance.overrun = balance.overrun.plus(entry.overrun)
         for change in entry.changes:
             if change.until_ms is None:
-                balance = _balance(sums, organization, change.window)
+                balance = _balance(sums, entry.hold.organization, change.window)
                 balance.added = balance.added.plus(change.added)
                 balance.moved = balance.moved.plus(change.moved)
     return sums
+
+
+def _by_windows(written: Iterable[Entry]) -> Iterable[Sequence[Entry]]:
+    """Entries that charge something, those together that share their windows with others of their kind."""
+    groups: dict[tuple[str, int], list[Entry]] = {}
+    for entry in written:
+        if entry.charged != NOTHING or entry.overrun != NOTHING:
+            groups.setdefault((entry.hold.organization, id(entry.hold.windows)), []).append(entry)
+    return groups.values()
+
+
+def _total(amounts: Iterable[Amounts]) -> Amounts:
+    return Amounts(*map(sum, zip(*amounts, strict=True)))
 
 
 def _balance(sums: dict[Counter, Balance], organization: str, window: WindowRef) -> Balance:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, get_type_hints
 
@@ -17,6 +18,7 @@ from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.ledger import Entry, EntryType, LimitChange
 from quota_service.domain.pricing import Usage, exact_usd
 from quota_service.domain.reservation import Hold, WindowRef
+from quota_service.domain.sharing import Shared
 from quota_service.domain.subject import Subject
 from quota_service.stores.postgres.times import to_ms, to_time
 
@@ -65,7 +67,7 @@ def row_of(id_: int, create_time: datetime, entry: Entry) -> tuple[Any, ...]:
         entry.type.value,
         hold.reservation,
         *map(storable, (subject.team, subject.user, subject.api_key, subject.project, subject.cost_center)),
-        msgspec.json.encode({storable(tag): storable(value) for tag, value in subject.tags}).decode(),
+        _tags(subject.tags),
         *map(storable, (entry.provider, entry.model)),
         *(entry.usage or _NO_USAGE),
         entry.usage_estimated,
@@ -74,7 +76,7 @@ def row_of(id_: int, create_time: datetime, entry: Entry) -> tuple[Any, ...]:
         *entry.overrun,
         entry.late,
         entry.final,
-        msgspec.json.encode(_window_documents(entry)).decode(),
+        _window_documents(entry),
         _encode_hold(_HoldDocument(*_parts_of(hold))).decode(),
         storable(entry.reason),
         storable(entry.actor),
@@ -127,10 +129,24 @@ def charged_of(rows: Iterable[asyncpg.Record]) -> tuple[Amounts, int]:
     return charged, pico
 
 
-def _window_documents(entry: Entry) -> list[dict[str, Any]]:
+@lru_cache(maxsize=4_096)
+def _tags(tags: tuple[tuple[str, str], ...]) -> str:
+    return msgspec.json.encode({storable(tag): storable(value) for tag, value in tags}).decode()
+
+
+_shared_windows = Shared[str]()
+
+
+def _window_documents(entry: Entry) -> str:
     if entry.changes:
-        return [{**_window_document(change.window), **_change_document(change)} for change in entry.changes]
-    return [_window_document(window) for window in entry.hold.windows]
+        changes = [
+            {**_window_document(change.window), **_change_document(change)} for change in entry.changes
+        ]
+        return msgspec.json.encode(changes).decode()
+    windows = entry.hold.windows
+    return _shared_windows.get((id(windows),)) or _shared_windows.put(
+        (windows,), msgspec.json.encode([_window_document(window) for window in windows]).decode()
+    )
 
 
 def _window_document(window: WindowRef) -> dict[str, Any]:
