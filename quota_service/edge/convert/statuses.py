@@ -36,7 +36,7 @@ def answer_with(kind: type[Answer], organization: str, statuses: Sequence[Status
     """A new answer that has these statuses in `budgets`, as `all_statuses` makes them, and nothing else."""
     template = _templates.get((id(kind), *[id(status.term) for status in statuses]))
     if template is None:
-        told = tuple([status.term for status in statuses])
+        told: tuple[Term, ...] = tuple([status.term for status in statuses])
         template = _templates.put((kind, *told), _made(kind, organization, told))
     answer = kind.FromString(template.raw)
     for message, (position, meter, limit) in zip(answer.budgets, template.places, strict=True):

@@ -12,18 +12,20 @@ from quota_service.stores.valkey.scripts import Code
 
 
 def authorized(command: commands.Authorize, reply: list[Any]) -> commands.AuthorizeAnswer:
-    """The answer of a reply to a command."""
+    """The answer of a reply to a command: code, time and epoch, then what there is of the code. What all
+    requests were answered together has no epoch.
+    """
     now_ms = reply[1]
     match reply[0]:
         case Code.OK:
             return _granted(command, reply)
         case Code.REPLAYED:
-            hold = hold_documents.decode_hold(reply[2], reply[3])
+            hold = hold_documents.decode_hold(reply[3], reply[4])
             return commands.Granted(
-                now_ms=now_ms, hold=hold, counters=replies.counters(reply[4]), replayed=True
+                now_ms=now_ms, hold=hold, counters=replies.counters(reply[5]), replayed=True
             )
         case Code.DENIED:
-            return replies.denied(now_ms, reply[2], reply[3:], command.alternatives[0].terms)
+            return replies.denied(now_ms, reply[3], reply[4:], command.alternatives[0].terms)
         case Code.REFUSED:
             return commands.Refused(now_ms=now_ms)
         case _:
@@ -31,7 +33,7 @@ def authorized(command: commands.Authorize, reply: list[Any]) -> commands.Author
 
 
 def _granted(command: commands.Authorize, reply: list[Any]) -> commands.Granted:
-    _, now_ms, expire_ms, event_id, size_bytes, choice, output_tokens, windows, passed_over, epoch = reply
+    _, now_ms, epoch, expire_ms, event_id, size_bytes, choice, output_tokens, windows, passed_over = reply
     hold = reservation.grant(command.alternatives[choice].hold, output_tokens)
     event = None
     if not command.dry_run:

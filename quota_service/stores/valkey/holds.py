@@ -5,22 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from typing import Any, cast
-from weakref import WeakKeyDictionary
 
 from quota_service.application.ports import Page
 from quota_service.domain import commands
 from quota_service.domain.amounts import NOTHING
 from quota_service.domain.errors import PageTokenInvalid
 from quota_service.domain.reservation import Hold, Settlement, State, recorded
-from quota_service.domain.terms import Terms
 from quota_service.stores import hold_documents
 from quota_service.stores.valkey import codec, replies, scripts, terms
+from quota_service.stores.valkey.authorizing import Authorizing
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.events import REMEMBER_MS, event_of
-from quota_service.stores.valkey.granting import authorized
 from quota_service.stores.valkey.runner import SWEEP_BATCH, Arguments, Runner
 from quota_service.stores.valkey.scripts import Code, Script
-from quota_service.stores.valkey.terms import EncodedTerms
 
 
 class ValkeyHoldStore:
@@ -30,40 +27,13 @@ class ValkeyHoldStore:
         self._runner = runner
         self._connection = runner.connection
         self._keys = runner.keys
-        self._encoded: WeakKeyDictionary[Terms, EncodedTerms] = WeakKeyDictionary()
+        self._authorizing = Authorizing(runner)
 
     def now_ms(self) -> int:
         return self._runner.now_ms()
 
     async def authorize(self, command: commands.Authorize) -> commands.AuthorizeAnswer:
-        draft, organization = command.alternatives[0].hold, command.basis.organization
-        own_keys = (
-            self._keys.idempotency(organization, draft.idempotency_key),
-            self._keys.hold(organization, draft.reservation),
-        )
-        keys = dict.fromkeys(own_keys)  # each once: alternatives share most of theirs
-        arguments: list[str | bytes | int] = [
-            *replies.basis(command.basis),
-            "refused" if command.refused else "dry" if command.dry_run else "hold",
-            draft.content_hash,
-            command.ttl_ms,
-        ]
-        for alternative in () if command.refused else command.alternatives:
-            encoded = self._shared(organization, alternative.terms)
-            keys |= dict.fromkeys(encoded.keys)
-            arguments += terms.encode_alternative(encoded, alternative)
-        patience_s = self._runner.settings.patience_s
-        reply = await self._runner.run(
-            organization, scripts.AUTHORIZE, tuple(keys), tuple(arguments), patience_s=patience_s
-        )
-        return authorized(command, reply)
-
-    def _shared(self, organization: str, shared: Terms) -> EncodedTerms:
-        """The terms of a moment, which every call of a kind shares: encoded once, for as long as they are."""
-        encoded = self._encoded.get(shared)
-        if encoded is None:
-            encoded = self._encoded[shared] = terms.encode_terms(self._keys, organization, shared)
-        return encoded
+        return await self._authorizing.authorize(command)
 
     async def commit(self, command: commands.Commit) -> commands.CommitAnswer:
         body = Body(

@@ -25,6 +25,7 @@ class EncodedTerms(NamedTuple):
 
     keys: tuple[str, ...]
     gauge_keys: tuple[str, ...]
+    places: bytes
     terms: bytes
     rates: bytes
 
@@ -38,16 +39,17 @@ def encode_terms(keys: Keys, organization: str, terms: Terms) -> EncodedTerms:
     return EncodedTerms(
         (*windows, *values, *gauge_keys),
         gauge_keys,
+        encode_places((term.window, term.keeping) for term in terms.budgets),
         pack([_term(term) for term in terms.budgets]),
         pack(rates),
     )
 
 
-def encode_alternative(encoded: EncodedTerms, alternative: Alternative) -> tuple[bytes, ...]:
-    """The arguments of one alternative of an Authorize."""
+def encode_alternative(alternative: Alternative) -> tuple[bytes, bytes]:
+    """What one alternative of an Authorize demands, and the document of its hold."""
     hold = alternative.hold
     demand = (alternative.least, alternative.most, hold.input_tokens, *output_prices(hold))
-    return encoded.terms, encoded.rates, pack(demand), encode_document(hold)
+    return pack(demand), encode_document(hold)
 
 
 def encode_places(windows: Iterable[tuple[WindowRef, Keeping]]) -> bytes:

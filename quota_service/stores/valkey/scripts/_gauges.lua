@@ -46,6 +46,7 @@ end
 local function take(marks, term, gauge, amount, now)
   local debt = math.min(DEBT_MAX, drained(gauge[1], gauge[2], term[3], now) + amount * term[4])
   write_gauge(term, debt, now)
+  gauge[1], gauge[2] = debt, now
   for i = #marks, 1, -1 do
     local mark = marks[i]
     if mark[1] == term[1] and drained(mark[8], mark[9], mark[3], now) == 0 then table.remove(marks, i) end

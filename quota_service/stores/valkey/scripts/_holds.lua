@@ -40,15 +40,23 @@ local function remaining(hold)
   return beyond(hold.held, hold.charged)
 end
 
--- Appends an event to the stream, and counts its bytes. Returns its id, the event, and its bytes.
+local function event_of(type, now, charged, overrun, pico, late, final)
+  return cmsgpack.pack({type, now, charged, overrun, pico, late, final, EPOCH})
+end
+
+-- Appends an event to the stream, without counting its bytes. Returns its id, the event, and its bytes.
+local function stream(event, doc, live, body)
+  return {redis.call('XADD', EVENTS, '*', 'e', event, 'doc', doc, 'live', live, 'body', body), event, #event + #doc + #live + #body}
+end
+
 local function append(event, doc, live, body)
-  local bytes = #event + #doc + #live + #body
-  redis.call('HINCRBY', META, 'waiting', bytes)
-  return {redis.call('XADD', EVENTS, '*', 'e', event, 'doc', doc, 'live', live, 'body', body), event, bytes}
+  local appended = stream(event, doc, live, body)
+  redis.call('HINCRBY', META, 'waiting', appended[3])
+  return appended
 end
 
 local function emit(type, now, hold, charged, overrun, pico, late, final, body)
-  return append(cmsgpack.pack({type, now, charged, overrun, pico, late, final, EPOCH}), hold.doc, hold.packed, body)
+  return append(event_of(type, now, charged, overrun, pico, late, final), hold.doc, hold.packed, body)
 end
 
 -- Ends a held reservation by release or expiry. Returns what returned, the windows after, and the event.

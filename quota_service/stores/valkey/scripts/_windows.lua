@@ -78,10 +78,9 @@ local function count_value(place, window)
   end
 end
 
--- Writes a window and returns it packed; a counter without anything disappears, so that unused values cost nothing.
-local function write_window(place, window, existed)
-  local end_ms, key, packed = place[1], place[2], pack_window(window)
-  count_value(place, window)
+-- Writes a window that has been packed; a counter without anything disappears, so that unused values cost nothing.
+local function keep_window(place, window, packed, existed)
+  local end_ms, key = place[1], place[2]
   if is_empty(window) then
     redis.call('DEL', key)
   elseif end_ms == 0 then
@@ -93,6 +92,13 @@ local function write_window(place, window, existed)
   else
     redis.call('SET', key, packed, 'PXAT', forget_ms(place))
   end
+end
+
+-- Packs and writes a window; returns it packed.
+local function write_window(place, window, existed)
+  local packed = pack_window(window)
+  count_value(place, window)
+  keep_window(place, window, packed, existed)
   return packed
 end
 
