@@ -15,6 +15,7 @@ from quota_service.stores import hold_documents
 from quota_service.stores.valkey import codec, replies, scripts, terms
 from quota_service.stores.valkey.authorizing import Authorizing
 from quota_service.stores.valkey.codec import Body
+from quota_service.stores.valkey.committing import Committing
 from quota_service.stores.valkey.events import REMEMBER_MS, event_of
 from quota_service.stores.valkey.runner import SWEEP_BATCH, Arguments, Runner
 from quota_service.stores.valkey.scripts import Code, Script
@@ -27,7 +28,7 @@ class ValkeyHoldStore:
         self._runner = runner
         self._connection = runner.connection
         self._keys = runner.keys
-        self._authorizing = Authorizing(runner)
+        self._authorizing, self._committing = Authorizing(runner), Committing(runner)
 
     def now_ms(self) -> int:
         return self._runner.now_ms()
@@ -36,36 +37,7 @@ class ValkeyHoldStore:
         return await self._authorizing.authorize(command)
 
     async def commit(self, command: commands.Commit) -> commands.CommitAnswer:
-        body = Body(
-            content_hash=command.content_hash,
-            usage=command.usage,
-            usage_estimated=command.usage_estimated,
-            provider=command.provider,
-            model=command.model,
-        )
-        allowed = {None: "", True: "1", False: "0"}[command.own_price_allowed]
-        arguments = (
-            codec.encode_usage(command.usage),
-            command.content_hash,
-            "1" if command.keep_open else "0",
-            codec.encode_rates(command.rates) if command.rates is not None else "",
-            allowed,
-            codec.encode_body(body),
-        )
-        reply = await self._run_on_hold(scripts.COMMIT, command.organization, command.reservation, arguments)
-        if reply[0] not in (Code.OK, Code.REPLAYED):
-            return cast(commands.CommitAnswer, replies.refusal(reply))
-        hold = hold_documents.decode_hold(reply[2], reply[3])
-        settlement = Settlement(*(codec.decode_amounts(packed) for packed in reply[4:7]))
-        return commands.Settled(
-            now_ms=reply[1],
-            hold=hold,
-            settlement=settlement,
-            counters=replies.counters(reply[11:]),
-            late=bool(reply[7]),
-            replayed=reply[0] == Code.REPLAYED,
-            event=replies.event(reply[8:11], hold, body),
-        )
+        return await self._committing.commit(command)
 
     async def release(self, command: commands.Release) -> commands.ReleaseAnswer:
         body = Body(reason=command.reason)

@@ -31,6 +31,7 @@ class Code(IntEnum):
 
 
 SHARED = ("_prelude", "_kept", "_windows", "_gauges", "_holds", "_prices", "_admission")
+TOGETHER = (*SHARED, "_together")
 """Files put in front of every verb, in an order in which each uses only those before it."""
 
 
@@ -47,8 +48,8 @@ class Script:
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
-AUTHORIZE = Script("authorize")
-COMMIT = Script("commit")
+AUTHORIZE = Script("authorize", shared=TOGETHER)
+COMMIT = Script("commit", shared=TOGETHER)
 RELEASE = Script("release")
 EXTEND = Script("extend")
 RECORD = Script("record")

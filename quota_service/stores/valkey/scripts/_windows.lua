@@ -102,6 +102,13 @@ local function write_window(place, window, existed)
   return packed
 end
 
+local function add_to(window, spent, held, holds, overrun)
+  window[1] = plus(window[1], spent, 1)
+  window[2] = plus(window[2], held, 1)
+  window[3] = window[3] + holds
+  if not is_nothing(overrun) then window[4] = plus(window[4], overrun, 1) end
+end
+
 -- Adds to every window of a hold that is still kept. Returns the packed windows after, false for those that are not there.
 local function move(places, now, spent, held, holds, overrun)
   local after = {}
@@ -110,10 +117,7 @@ local function move(places, now, spent, held, holds, overrun)
     after[i] = raw
     if is_kept(place, now) then
       local window = unpack_window(raw)
-      window[1] = plus(window[1], spent, 1)
-      window[2] = plus(window[2], held, 1)
-      window[3] = window[3] + holds
-      if not is_nothing(overrun) then window[4] = plus(window[4], overrun, 1) end
+      add_to(window, spent, held, holds, overrun)
       after[i] = write_window(place, window, raw)
     end
   end

@@ -37,31 +37,11 @@ for i = 1, tonumber(argument()) do
   kinds[i] = {places = located(cmsgpack.unpack(argument())), terms = cmsgpack.unpack(argument()), rates = cmsgpack.unpack(argument())}
 end
 
--- Windows and gauges by key, read once and written at the end: {window, packed | false, place, existed, changed}, and {debt, at}.
-local windows, gauges, streamed = {}, {}, 0
-
-local function window_at(place)
-  local entry = windows[place[2]]
-  if not entry then
-    local window, raw = read_window(place[2])
-    entry = {window, raw, place, raw, false}
-    windows[place[2]] = entry
-  end
-  return entry
-end
+local gauges, streamed = {}, 0 -- each gauge is read once, too
 
 local function gauge_of(rate)
   if not gauges[rate[1]] then gauges[rate[1]] = read_gauge(rate[1]) end
   return gauges[rate[1]]
-end
-
--- Where the windows of some places stand, packed.
-local function standing(places)
-  local packed = {}
-  for i, place in ipairs(places) do
-    packed[i] = window_at(place)[2]
-  end
-  return packed
 end
 
 -- Weighs an alternative: `grant` is the largest that fits, or nil.
@@ -105,8 +85,7 @@ local function taken(offer)
     if not term[3] then count_blocked(window, short_meters(window, demand, term), demand) end
     window[2] = plus(window[2], demand, 1)
     window[3] = window[3] + 1
-    entry[2], entry[5] = pack_window(window), true
-    count_value(place, window)
+    changed(entry, place)
   end
   for _, rate in ipairs(kind.rates) do
     take(marks, rate, gauge_of(rate), demand[rate[2]], now)
@@ -172,8 +151,6 @@ local reply = {CODE.OK, now, EPOCH}
 for i = 1, tonumber(argument()) do
   reply[3 + i] = decided(KEYS[2 * i + 2], KEYS[2 * i + 3])
 end
-for _, entry in pairs(windows) do
-  if entry[5] then keep_window(entry[3], entry[1], entry[2], entry[4]) end
-end
+write_together()
 if streamed > 0 then redis.call('HINCRBY', META, 'waiting', streamed) end
 return reply
