@@ -4,31 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import secrets
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 import grpc
 import uvloop
 
 from quota_service import telemetry
+from quota_service.addresses import AddressInUse
 from quota_service.config import Settings
 from quota_service.edge import transport
 from quota_service.edge.server import Server
+from quota_service.metrics.endpoint import answering
+from quota_service.metrics.readings import Readings
+from quota_service.starting import located, on_signals, until
 from quota_service.stores.postgres import migrate as schema
 from quota_service.stores.postgres.denials import PostgresDenials
 from quota_service.stores.postgres.pool import PoolSettings, close_pool, open_pool
 from quota_service.stores.postgres.recovery import PostgresEpochs
 from quota_service.stores.valkey.connection import Connection
 from quota_service.wiring.parts import Parts, wire
+from quota_service.workers.messages import (
+    Begin,
+    Demonstrate,
+    Demonstrated,
+    Link,
+    Measure,
+    Measured,
+    Stop,
+)
+from quota_service.workers.messages import (
+    Ready as WorkerReady,
+)
 
 Ready = Callable[[str], Awaitable[None]]
 """Called with the address once the server answers."""
+
+Load = Callable[[Mapping[str, str | int | bool]], Awaitable[None]]
+
+ALONE = "1"
+"""The name of a worker that is the only one."""
 
 TASKS_MS = 10_000
 DAY_S = 86_400
@@ -39,8 +57,15 @@ def migrate(postgres_url: str) -> None:
     schema.migrate(postgres_url)
 
 
+class Running(NamedTuple):
+    """A service that answers on `address`. `measured`: what the process with this name has counted so far."""
+
+    address: str
+    measured: Callable[[str], Readings]
+
+
 def serve(settings: Settings, ready: Ready) -> None:
-    """Serves until SIGINT or SIGTERM, then stops gently.
+    """Serves with this process alone until SIGINT or SIGTERM, then stops gently.
 
     Raises EmbeddedError, MigrationError, StoreUnavailable, AddressInUse.
     """
@@ -48,24 +73,74 @@ def serve(settings: Settings, ready: Ready) -> None:
     uvloop.run(_serve(settings, ready))
 
 
-class AddressInUse(Exception):
-    """Another process listens on the address."""
-
-
 async def _serve(settings: Settings, ready: Ready) -> None:
-    stopping = _on_signals()
-    async with _stores(settings) as located:
-        if located.dev:
-            await asyncio.to_thread(schema.migrate, located.postgres_url)
-        async with running(located, warmed=_keep_for_good) as address:
-            await _until(stopping, ready(address))
+    stopping = on_signals()
+    async with located(settings) as there, started(there, keep_for_good) as service:
+
+        async def measured() -> Readings:
+            return service.measured(ALONE)
+
+        async with answering(there.metrics_address, measured):
+            await until(stopping, ready(service.address))
             await stopping.wait()
 
 
+async def work(begin: Begin, link: Link, load: Load) -> None:
+    """Serves as one of several processes, until the supervisor says so, or is gone. `load`: loads the
+    demonstration.
+
+    Raises MigrationError, StoreUnavailable, AddressInUse, and what `load` raises.
+    """
+    telemetry.configure(begin.settings.log_level, worker=begin.number)
+    name = str(begin.number)
+    # Whoever stops all processes of a service at a time means no more by a signal than its supervisor would.
+    stopping = on_signals(again=lambda _: None)
+    talks: list[asyncio.Task[None]] = []
+
+    def has_supervisor() -> bool:
+        return not any(talk.done() for talk in talks)
+
+    async with started(begin.settings, keep_for_good, drains=has_supervisor) as service:
+        talk = asyncio.create_task(_talk(service, name, link, load, stopping))
+        talk.add_done_callback(lambda _: stopping.set())
+        talks.append(talk)
+        link.tell(WorkerReady())
+        await stopping.wait()
+        if talk.done():
+            talk.result()
+    link.tell(Measured(service.measured(name)))
+    await link.told()
+
+
+async def _talk(service: Running, name: str, link: Link, load: Load, stopping: asyncio.Event) -> None:
+    """Does what the supervisor asks for, until it is gone."""
+    while (message := await link.hear()) is not None:
+        match message:
+            case Measure():
+                link.tell(Measured(service.measured(name)))
+            case Demonstrate(options):
+                await load(options)
+                link.tell(Demonstrated())
+            case Stop():
+                stopping.set()
+
+
 @asynccontextmanager
-async def running(settings: Settings, warmed: Callable[[], None] | None = None) -> AsyncIterator[str]:
+async def running(settings: Settings) -> AsyncIterator[str]:
+    """As `started`, for those who want no more than the address."""
+    async with started(settings) as service:
+        yield service.address
+
+
+@asynccontextmanager
+async def started(
+    settings: Settings,
+    warmed: Callable[[], None] | None = None,
+    drains: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[Running]:
     """The service on migrated stores, answering on the address that is yielded; stopped gently afterwards.
-    `warmed` is called when it has in memory what it will always need.
+    `warmed` is called when it has in memory what it will always need; `drains` tells in the end whether there
+    is anybody to turn callers away before it takes no more.
 
     Raises MigrationError, StoreUnavailable, AddressInUse.
     """
@@ -83,9 +158,9 @@ async def running(settings: Settings, warmed: Callable[[], None] | None = None) 
             _warm(parts, warmed),
         )
         try:
-            yield address
+            yield Running(address, parts.measured)
         finally:
-            await _stop(parts, settings)
+            await _stop(parts, settings.drain_ms / 1000 if drains() else 0.0, settings.grace_ms / 1000)
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
@@ -96,7 +171,7 @@ async def _warm(parts: Parts, warmed: Callable[[], None] | None) -> None:
         warmed()
 
 
-def _keep_for_good() -> None:
+def keep_for_good() -> None:
     """What is there by now stays. To look through all of it again and again would take the collector up to a
     quarter of a second each time, in which nobody is answered.
     """
@@ -104,64 +179,12 @@ def _keep_for_good() -> None:
     gc.freeze()
 
 
-def _on_signals() -> asyncio.Event:
-    """Set by the first signal. The second ends the process on the spot: what is not in the ledger yet is in
-    Valkey, where another process finds it.
-    """
-    stopping = asyncio.Event()
-
-    def stop(number: int) -> None:
-        if stopping.is_set():
-            os._exit(128 + number)
-        stopping.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    return stopping
-
-
-async def _until(stopping: asyncio.Event, work: Awaitable[None]) -> None:
-    """Waits for the work, but not beyond a signal. What the work raises is raised."""
-    working = asyncio.ensure_future(work)
-    waiting = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if working.done():
-        await working
-    else:
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
-
-
-@asynccontextmanager
-async def _stores(settings: Settings) -> AsyncIterator[Settings]:
-    """The settings with the URLs of running stores: those given, or embedded ones."""
-    if settings.valkey_url:
-        yield settings
-        return
-    from quota_service.embedded import EmbeddedStores  # an extra: production need not have it
-
-    async with EmbeddedStores(Path(settings.data_dir)) as stores:
-        pepper = settings.key_pepper or _kept_pepper(Path(settings.data_dir) / "key-pepper")
-        yield replace(
-            settings, valkey_url=stores.valkey_url, postgres_url=stores.postgres_url, key_pepper=pepper
-        )
-
-
-def _kept_pepper(file: Path) -> str:
-    """A pepper that stays with the data, made when it is first needed."""
-    if not file.exists():
-        fresh = file.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(secrets.token_hex(32))
-        fresh.rename(file)  # a crash leaves all of it or nothing
-    return file.read_text()
-
-
 @asynccontextmanager
 async def _composed(settings: Settings) -> AsyncIterator[Parts]:
     connection = Connection(settings.valkey_url, changed=telemetry.StoreLog().valkey_changed)
-    pool = await open_pool(PoolSettings(url=settings.postgres_url))
+    pool = await open_pool(
+        PoolSettings(url=settings.postgres_url, connections_max=settings.postgres_connections)
+    )
     try:
         await schema.check_version(pool)
         yield wire(settings, pool, connection, await schema.clock_ms(pool))
@@ -176,7 +199,7 @@ def _listen(server: Server, settings: Settings) -> str:
     try:
         port = server.listen(address, _credentials(settings))
     except RuntimeError as error:
-        raise AddressInUse(f"{address} cannot be listened on: another process may use it.") from error
+        raise AddressInUse(address) from error
     return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
 
 
@@ -202,11 +225,11 @@ async def _daily(pool: asyncpg.Pool) -> None:
         await asyncio.sleep(DAY_S)
 
 
-async def _stop(parts: Parts, settings: Settings) -> None:
+async def _stop(parts: Parts, drain_s: float, grace_s: float) -> None:
     """In the order in which work flows: no new calls, calls under way, what they settle, the ledger, what
     they were told.
     """
-    await parts.server.shutdown(drain_s=settings.drain_ms / 1000, grace_s=settings.grace_ms / 1000)
+    await parts.server.shutdown(drain_s=drain_s, grace_s=grace_s)
     await parts.tracked.finish(TASKS_MS / 1000)
     await parts.writer.flush(TASKS_MS / 1000)
     for name, flush in (("alerts", parts.alerts.flush), ("denials", parts.denials.flush)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,6 +14,14 @@ DEV_PATIENCE_MS = 1_000
 
 
 PEPPER_LENGTH_MIN = 32
+
+WORKERS_MAX = 128
+
+POSTGRES_CONNECTIONS = 10
+POSTGRES_CONNECTIONS_MIN = 4
+"""For the ledger, for upkeep, and for calls that look at something."""
+
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 class SettingsError(Exception):
@@ -28,8 +38,11 @@ class Settings:
     `postgres_url`: `postgresql://…`. `data_dir`: where embedded stores keep their data. `key_prefix`: put
     before every key in Valkey. `drain_ms`: how long a stopping server serves on after it has told health
     checks that it is leaving; `grace_ms`: how long it then lets calls finish.
-    `calls_max`: how many calls of a kind may be under way at a time; `calls_behind_max`: how many while the
-    server cannot keep up. `left_behind_ms`: the age from which an event that waits for the ledger counts as
+    `workers`: how many processes answer on the port; 0: as many as there are cores for them, or one in
+    development mode and on a unix socket. `metrics_address`: where Prometheus asks, as `host:port`; empty:
+    nowhere.
+    `calls_max`: how many calls of a kind may be under way at a time in a worker; `calls_behind_max`: how many
+    while it cannot keep up. `left_behind_ms`: the age from which an event that waits for the ledger counts as
     left behind by whoever made it. `patience_ms`: how long Authorize waits for Valkey before the outage
     policy answers; 0: 40, or 1,000 in development mode, where other work may hold a machine up.
     `buffer_bytes_max`: how many bytes of an organization's events may wait in Valkey while PostgreSQL is
@@ -52,6 +65,8 @@ class Settings:
     log_level: str = "info"
     drain_ms: int = 0
     grace_ms: int = 10_000
+    workers: int = 0
+    metrics_address: str = ""
     calls_max: int = 1_000
     calls_behind_max: int = 4
     left_behind_ms: int = 10_000
@@ -69,6 +84,18 @@ class Settings:
     def key_peppers(self) -> tuple[str, ...]:
         """The current pepper first."""
         return tuple(self.key_pepper.split(",")) if self.key_pepper else ()
+
+    @property
+    def worker_count(self) -> int:
+        """The number of workers that is meant."""
+        if self.workers:
+            return self.workers
+        return 1 if self.dev or is_unix(self.address) else min(cores(), WORKERS_MAX)
+
+    @property
+    def postgres_connections(self) -> int:
+        """How many connections to PostgreSQL a worker has at most: together about as many as one alone."""
+        return max(POSTGRES_CONNECTIONS_MIN, POSTGRES_CONNECTIONS // self.worker_count)
 
     @property
     def patience_s(self) -> float:
@@ -90,7 +117,29 @@ class Settings:
                 f"QUOTA_KEY_PEPPER must have at least {PEPPER_LENGTH_MIN} characters, and so must each after"
                 " a comma: `openssl rand -hex 32` makes one."
             )
+        self._require_possible_workers()
+        self._require_metrics_address()
         self._require_safe_transport()
+
+    def _require_possible_workers(self) -> None:
+        if self.workers > WORKERS_MAX:
+            raise SettingsError(f"QUOTA_WORKERS must be at most {WORKERS_MAX}, not {self.workers}.")
+        if self.workers > 1 and is_unix(self.address):
+            raise SettingsError(
+                "QUOTA_WORKERS must be 1 on a unix socket: only one process can listen on it."
+            )
+        if self.workers > 1 and sys.platform != "linux":
+            raise SettingsError(
+                "QUOTA_WORKERS must be 1 here: only Linux spreads connections over processes."
+            )
+
+    def _require_metrics_address(self) -> None:
+        host, _, port = self.metrics_address.rpartition(":")
+        if self.metrics_address and not (host and port.isdecimal() and int(port) < 65_536):
+            raise SettingsError(
+                "QUOTA_METRICS_ADDRESS must be HOST:PORT, such as 127.0.0.1:9464, not"
+                f" {self.metrics_address!r}."
+            )
 
     def _require_safe_transport(self) -> None:
         if bool(self.tls_cert) != bool(self.tls_key):
@@ -121,6 +170,29 @@ class Settings:
                 values[each.name] = _parsed(each.name, str(each.type), raw)
         values.update({name: value for name, value in given.items() if value is not None})
         return cls(**values)  # type: ignore[arg-type]
+
+
+def cores() -> int:
+    """How many processes this machine, or the container's share of it, lets work at a time; 1 where they
+    could not share a port.
+    """
+    if sys.platform != "linux":
+        return 1
+    return min(len(os.sched_getaffinity(0)), cores_of_quota(_CPU_QUOTA))
+
+
+def cores_of_quota(file: Path) -> int:
+    """How many cores a cgroup's file allows, rounded up; many where it does not limit them."""
+    try:
+        quota_us, period_us = file.read_text().split()
+        return max(1, -(-int(quota_us) // int(period_us)))
+    except (OSError, ValueError, ZeroDivisionError):  # there is no such file, or it says `max`
+        return WORKERS_MAX
+
+
+def is_unix(address: str) -> bool:
+    """Whether it is the address of a unix socket."""
+    return address.startswith(("unix:", "unix-abstract:"))
 
 
 def is_loopback(address: str) -> bool:

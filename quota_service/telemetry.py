@@ -10,8 +10,9 @@ import structlog
 log = structlog.get_logger("quota_service")
 
 
-def configure(level: str) -> None:
-    """Sets up logging for the process."""
+def configure(level: str, **said: str | int) -> None:
+    """Sets up logging for the process. `said`: what every line has that is written from here on."""
+    structlog.contextvars.bind_contextvars(**said)
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     )
@@ -31,16 +32,40 @@ def configure(level: str) -> None:
     )
 
 
-class StoreLog:
+class WorkLog:
+    """Tells of work that failed."""
+
+    def work_failed(self, work: str, error: Exception) -> None:
+        log.warning(
+            "work failed, will be tried again", work=work, error=type(error).__name__, reason=str(error)
+        )
+
+
+class WorkerLog(WorkLog):
+    """Tells what becomes of workers."""
+
+    def worker_ended(self, number: int, pid: int, code: int, reason: str, again_s: float) -> None:
+        how = {"signal": -code} if code < 0 else {"exit_code": code}
+        why = {"reason": reason} if reason else {}
+        log.error("a worker ended", worker=number, pid=pid, **how, **why, again_in_s=again_s)
+
+    def worker_answers_again(self, number: int, pid: int) -> None:
+        log.info("a worker answers again", worker=number, pid=pid)
+
+
+class StoreLog(WorkLog):
     """Tells of work between the stores that failed, or that found something it should not have.
 
-    `dead_letters`: how many entries of this process have become dead letters.
+    `entries`: how many this process has taken to the ledger from its own queue. `dead_letters`: how many
+    entries of this process have become dead letters.
     """
 
     def __init__(self) -> None:
+        self.entries = 0
         self.dead_letters = 0
 
     def batch_written(self, entries: int, conflicts: int) -> None:
+        self.entries += entries
         if conflicts:
             log.error("ledger keys used with other content", conflicts=conflicts, entries=entries)
 
@@ -66,9 +91,4 @@ class StoreLog:
             key=key,
             error=error,
             of_this_process=self.dead_letters,
-        )
-
-    def work_failed(self, work: str, error: Exception) -> None:
-        log.warning(
-            "work failed, will be tried again", work=work, error=type(error).__name__, reason=str(error)
         )

@@ -43,11 +43,15 @@ class _Granted(NamedTuple):
 
 
 class Outages:
-    """The policy, and how much this process has granted by it since the deciding store answered last."""
+    """The policy, and how much this process has granted by it since the deciding store answered last.
 
-    def __init__(self, ledger: Ledger, health: Health) -> None:
+    `processes`: how many the replica has. Each grants an equal share of what the replica may.
+    """
+
+    def __init__(self, ledger: Ledger, health: Health, processes: int = 1) -> None:
         self._ledger = ledger
         self._health = health
+        self._processes = processes
         self._spent: dict[str, _Granted] = {}
 
     def over(self, organization: str, now_ms: int) -> None:
@@ -71,7 +75,7 @@ class Outages:
         wanted = intent.alternatives[0].hold
         cost_micros = wanted.held.cost_micros
         granted_micros = self._spent.get(organization.id, _Granted(0, 0)).cost_micros
-        if granted_micros + cost_micros > organization.degraded_cap_micros:
+        if granted_micros + cost_micros > organization.degraded_cap_micros // self._processes:
             text = messages.degraded_cap_reached(cost_micros, organization.degraded_cap_micros)
             return Refusal(denials.outage(text))
         if dry_run:

@@ -91,6 +91,11 @@ class LedgerWriter:
         self._looking: asyncio.TimerHandle | None = None
         self._stopping = False
 
+    @property
+    def waiting(self) -> int:
+        """How many events are in the own queue."""
+        return len(self._queue)
+
     def submit(self, event: Event) -> None:
         """Leaves an event to be written soon."""
         self._enqueue(_Pending(event, None))

@@ -129,19 +129,19 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if DEBUG_VARIABLE in os.environ:
             raise
-        return _fault(error)
+        return _fail(fault(error))
     return result if isinstance(result, int) else ExitCode.OK
 
 
-def _fault(error: Exception) -> int:
+def fault(error: Exception) -> CommandError:
+    """What is told of an error that nobody expected."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    fault = CommandError(
+    return CommandError(
         f"this is a fault of the command: {type(error).__name__}: {error}",
+        code=FAULT,
         hint=f"{DEBUG_VARIABLE}=1 shows where it happened; please report it",
     )
-    _fail(fault)
-    return FAULT
 
 
 def _fail(error: CommandError) -> int:

@@ -6,21 +6,21 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from quota_service.cli import options, token, welcome
-from quota_service.cli.failures import CommandError, ExitCode
+from quota_service.cli.demonstration import load
+from quota_service.cli.failures import CommandError
+from quota_service.cli.start_failures import failures
 
 if TYPE_CHECKING:
     from quota_service.config import Settings
-
-DEMONSTRATION_FILE = Path(__file__).parents[2] / "examples" / "acme.yaml"
+    from quota_service.workers.serving import Demonstrate
 
 
 def _setting(name: str, help: str, **settings: Any) -> Callable[[Any], Any]:
@@ -56,6 +56,13 @@ def _store_options(function: Any) -> Any:
 @_setting("tls_cert", "The server's certificate, with those it is signed by, in PEM.", metavar="FILE")
 @_setting("tls_key", "Its key, in PEM.", metavar="FILE")
 @_setting("tls_client_ca", "Callers must show a certificate that this one has signed.", metavar="FILE")
+@_setting(
+    "workers",
+    "Processes that answer. Default: as many as there are cores; in development mode 1.",
+    type=click.IntRange(min=1),
+    metavar="N",
+)
+@_setting("metrics_address", "Where Prometheus asks for /metrics. Default: nowhere.", metavar="HOST:PORT")
 @_setting("key_prefix", "Put before every key in Valkey. Default: quota/.", metavar="TEXT")
 @_setting("log_level", "debug, info, warning or error. Default: info.", metavar="LEVEL")
 @_setting("drain_ms", "Serve on that long after a signal.", type=click.IntRange(min=0), metavar="MS")
@@ -71,10 +78,15 @@ def serve(dev: bool | None, secure: bool, address: str | None, data_dir: str | N
     settings = _settings(dev=dev, data_dir=data_dir, **given)
     if secure:
         settings = _secured(settings)
-    with _failures():
-        from quota_service import compose
+    with failures():
+        if settings.worker_count == 1:
+            from quota_service import compose
 
-        compose.serve(settings, _greet_developer if settings.dev else _greet)
+            compose.serve(settings, _greet_developer if settings.dev else _greet)
+        else:
+            from quota_service.workers import serving
+
+            serving.serve(settings, _greet_developer_with_workers if settings.dev else _greet_with_workers)
 
 
 def _operator() -> tuple[str, str]:
@@ -110,7 +122,7 @@ def migrate(postgres_url: str | None) -> None:
     url = postgres_url or os.environ.get("QUOTA_POSTGRES_URL")
     if not url:
         raise CommandError("Say which database: set QUOTA_POSTGRES_URL or give --postgres-url.")
-    with _failures():
+    with failures():
         from quota_service import compose
 
         compose.migrate(url)
@@ -126,52 +138,28 @@ def _settings(*, data_dir: str | None, **given: Any) -> Settings:
         raise CommandError(str(error)) from None
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    """What cannot start says why, in a sentence."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        raise _failure(_first(group)) from group
-    except Exception as error:
-        raise _failure(error) from error
-
-
-def _first(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
-def _failure(error: BaseException) -> BaseException:
-    from quota_service.compose import AddressInUse
-    from quota_service.domain.errors import StoreUnavailable
-    from quota_service.edge.access.callers import CallersFault
-    from quota_service.edge.envoy.settings import GatewayFault
-    from quota_service.edge.transport import TlsFault
-    from quota_service.embedded import EmbeddedError
-    from quota_service.stores.postgres.migrate import MigrationError
-    from quota_service.stores.valkey.address import AddressMalformed
-
-    if isinstance(error, AddressMalformed):
-        return CommandError(str(error))
-    if isinstance(error, (CallersFault, GatewayFault, TlsFault)):
-        return CommandError(str(error))
-    known = (AddressInUse, EmbeddedError, MigrationError, StoreUnavailable)
-    return CommandError(str(error), code=ExitCode.UNAVAILABLE) if isinstance(error, known) else error
-
-
 async def _greet(address: str) -> None:
     click.echo(f"Quota Service is ready on {address}")
 
 
 async def _greet_developer(address: str) -> None:
-    given = options.current()
-    await _load_demonstration(replace(given, address=address))
-    key = f"demo-{uuid.uuid4()}"
+    await load(replace(options.current(), address=address))
+    click.echo(_banner(address))
+
+
+async def _greet_with_workers(address: str, demonstrate: Demonstrate) -> None:
+    await _greet(address)
+
+
+async def _greet_developer_with_workers(address: str, demonstrate: Demonstrate) -> None:
+    await demonstrate(asdict(replace(options.current(), address=address)))
+    click.echo(_banner(address))
+
+
+def _banner(address: str) -> str:
+    given, key = options.current(), f"demo-{uuid.uuid4()}"
     reaching = welcome.Reaching(ca=given.ca, token_file=given.token_file)
-    text = welcome.banner(address=address, grpcurl=find_grpcurl(), idempotency_key=key, reaching=reaching)
-    click.echo(text)
+    return welcome.banner(address=address, grpcurl=find_grpcurl(), idempotency_key=key, reaching=reaching)
 
 
 def find_grpcurl() -> Path | None:
@@ -181,16 +169,3 @@ def find_grpcurl() -> Path | None:
         return beside
     found = shutil.which("grpcurl")
     return Path(found) if found else None
-
-
-async def _load_demonstration(given: options.Globals) -> None:
-    """Loads the demo organization unless it is there: what somebody changed in it stays."""
-    from quota_service.cli.configure import apply_sources
-    from quota_service.cli.files import documents
-    from quota_service.cli.session import open_session
-
-    if not DEMONSTRATION_FILE.is_file():
-        return
-    async with open_session(given) as session:
-        if welcome.ACME.organization not in await session.organizations():
-            await apply_sources(session, [documents.load(str(DEMONSTRATION_FILE))], prune=False)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from quota.v1 import quota_pb2 as pb
 from quota.v1.quota_pb2_grpc import QuotaServiceServicer
-from quota_service.application.authorization import Authorization
 from quota_service.application.configurations import Configurations
 from quota_service.application.extension import Extension
 from quota_service.application.memory import Memory
 from quota_service.application.recording import Recording
+from quota_service.application.requests import AuthorizeRequest, AuthorizeResult
 from quota_service.application.settlement import Commits, Releases
 from quota_service.edge import names, paging
 from quota_service.edge.access import control as access
@@ -21,12 +22,18 @@ from quota_service.edge.convert.subject import subject_of
 RESERVATIONS_PER_PAGE = 100
 
 
+class Authorizes(Protocol):
+    """Decides whether a call may be made."""
+
+    async def authorize(self, request: AuthorizeRequest) -> AuthorizeResult: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuotaUseCases:
     """What the service's methods lead to."""
 
     configurations: Configurations
-    authorization: Authorization
+    authorization: Authorizes
     commits: Commits
     releases: Releases
     extension: Extension

@@ -129,6 +129,11 @@ class Server:
         self._lanes = lanes
         self._places: frozenset[sockets.Place] = frozenset()
 
+    @property
+    def traffic(self) -> Traffic:
+        """What it has under way."""
+        return self._traffic
+
     def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Opens a port before the start and returns its number; plaintext without credentials.
 

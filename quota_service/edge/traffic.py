@@ -64,9 +64,14 @@ class Traffic:
 
     def __init__(self, pace: Pace | None = None) -> None:
         self.pace = pace or Pace()
+        self.refused = dict.fromkeys(Kind, 0)  # for being too many, so far
         self._under_way: dict[Kind, set[asyncio.Task[Any]]] = {kind: set() for kind in Kind}
         self._ended: set[asyncio.Task[Any]] = set()
         self._closed = False
+
+    def under_way(self, kind: Kind) -> int:
+        """How many calls of a kind there are right now."""
+        return len(self._under_way[kind])
 
     def close(self) -> None:
         """Takes on no more calls: those that come are told to go elsewhere."""
@@ -100,6 +105,7 @@ class Traffic:
                 pace.crowded()
             if len(under_way) >= (bounds.behind if pace.behind else bounds.always):
                 pace.refused()
+                self.refused[kind] += 1
                 raise Overloaded(OVERLOADED)
 
         async def enter(work: Callable[[C], Awaitable[T]], call: C) -> T:

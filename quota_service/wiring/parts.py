@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -41,6 +42,7 @@ from quota_service.edge.calls import CallSettings
 from quota_service.edge.dialects import tokens
 from quota_service.edge.quota import QuotaServicer, QuotaUseCases
 from quota_service.edge.server import Server, ServerSettings, build_server
+from quota_service.metrics.readings import Readings
 from quota_service.stores.postgres.alerts import PostgresAlerts
 from quota_service.stores.postgres.beginnings import PostgresBeginnings
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
@@ -58,12 +60,15 @@ from quota_service.stores.valkey.recovery import ValkeyKeys
 from quota_service.stores.valkey.runner import Runner, RunnerSettings
 from quota_service.stores.valkey.windows import ValkeyWindowStore
 from quota_service.wiring import envoy
+from quota_service.wiring.metering import Metering
 from quota_service.wiring.services import Foundation, services
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """A composed service: the server, and the work beside it."""
+    """A composed service: the server, and the work beside it. `measured`: what the process with this name has
+    counted so far.
+    """
 
     server: Server
     writer: LedgerWriter
@@ -74,12 +79,14 @@ class Parts:
     tracked: Tracked
     pool: asyncpg.Pool
     warm: Callable[[], Awaitable[None]]
+    measured: Callable[[str], Readings]
 
 
 def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms: int) -> Parts:
     """Everything over these connections. `now_ms`: PostgreSQL's clock, until Valkey's has been heard. Raises
     CallersFault, GatewayFault.
     """
+    metering = Metering(wanted=bool(settings.metrics_address))
     keys, observer, tracked = Keys(settings.key_prefix), telemetry.StoreLog(), Tracked()
     health = Health()
     store, ledger, aliases = PostgresConfigurationStore(pool), PostgresLedger(pool), GenaiAliases()
@@ -104,15 +111,17 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
     recording = Recording(configurations, holds, memory, writer, openings, offline, tracked)
     use_cases = QuotaUseCases(
         configurations=configurations,
-        authorization=Authorization(
-            configurations,
-            holds,
-            writer,
-            Registration(store, holds),
-            openings,
-            Outages(ledger, health),
-            alerts,
-            denials,
+        authorization=metering.authorization(
+            Authorization(
+                configurations,
+                holds,
+                writer,
+                Registration(store, holds),
+                openings,
+                Outages(ledger, health, settings.worker_count),
+                alerts,
+                denials,
+            )
         ),
         commits=Commits(
             configurations, holds, memory, writer, recording, openings, recovery, offline, tracked
@@ -141,6 +150,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         tracked=tracked,
         alerts=alerts,
         observer=observer,
+        processes=settings.worker_count,
     )
     offered = services(
         QuotaServicer(use_cases),
@@ -149,8 +159,9 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         foundation,
         development=settings.dev,
     )
+    server = build_server(offered, _server_settings(settings, Sights(proven), metering))
     return Parts(
-        server=build_server(offered, _server_settings(settings, Sights(proven))),
+        server=server,
         writer=writer,
         upkeep=Upkeep(
             store,
@@ -170,6 +181,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         tracked=tracked,
         pool=pool,
         warm=lambda: asyncio.to_thread(_warm, aliases, bool(settings.envoy)),
+        measured=partial(metering.readings, server.traffic, writer, observer, connection, health),
     )
 
 
@@ -180,7 +192,7 @@ def _warm(aliases: GenaiAliases, is_gateway: bool) -> None:
         tokens.load()
 
 
-def _server_settings(settings: Settings, sights: Sights) -> ServerSettings:
+def _server_settings(settings: Settings, sights: Sights, metering: Metering) -> ServerSettings:
     access = None
     if settings.callers:
         callers = Callers(Path(settings.callers))
@@ -189,6 +201,6 @@ def _server_settings(settings: Settings, sights: Sights) -> ServerSettings:
         in_flight_max=settings.calls_max,
         behind_max=settings.calls_behind_max,
         access=access,
-        observer=CallLog() if settings.log_calls else None,
+        observer=metering.observer(CallLog() if settings.log_calls else None),
     )
-    return ServerSettings(reflection=settings.dev, calls=calls)
+    return ServerSettings(reflection=settings.dev, reuse_port=settings.worker_count > 1, calls=calls)

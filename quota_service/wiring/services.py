@@ -68,7 +68,7 @@ from quota_service.telemetry import StoreLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foundation:
-    """What the services share with the calls that spend."""
+    """What the services share with the calls that spend. `processes`: how many the replica has."""
 
     pool: asyncpg.Pool
     runner: Runner
@@ -86,6 +86,7 @@ class Foundation:
     tracked: Tracked
     alerts: Alerts
     observer: StoreLog
+    processes: int
 
 
 def services(
@@ -156,7 +157,11 @@ def _money(given: Foundation, administration: changes.Changes, statuses: Statuse
 def _operations(given: Foundation, organizations: Organizations, *, development: bool) -> OperationsServicer:
     return OperationsServicer(
         organizations,
-        Doctor(ValkeyServerHealth(given.runner), PostgresServerHealth(given.pool), development=development),
+        Doctor(
+            ValkeyServerHealth(given.runner),
+            PostgresServerHealth(given.pool, given.processes),
+            development=development,
+        ),
         Reconciliation(
             ValkeyLooks(given.runner, given.holds),
             PostgresLooks(given.pool),

@@ -42,7 +42,7 @@ class ValkeyFacts:
 class PostgresFacts:
     """What the ledger's server says of itself. `version`: as a number, such as 180003 for 18.3.
 
-    `pool_connections`: how many this process opens at most. `partitions_missing`: of the ledger, by name, for
+    `pool_connections`: how many this replica opens at most. `partitions_missing`: of the ledger, by name, for
     this month and the next one. `may_rewrite`: whether it lets us change what is append-only.
     `sealed_ms`: since when the ledger has not been sealed.
     """

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from quota_service.application.authorization import Authorization
 from quota_service.application.requests import AuthorizeRequest, AuthorizeResult
 from quota_service.application.settlement import Releases
 from quota_service.application.tracking import Tracked
 from quota_service.domain.errors import DeadlineTooShort, QuotaError
 from quota_service.edge.calls import Context
 from quota_service.edge.errors import DeadlinePassed
+from quota_service.edge.quota import Authorizes
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ DECIDING_SHARE = 0.8
 class Attempts:
     """Authorizes in tasks that a cancelled call does not cancel: the store may have decided by then."""
 
-    def __init__(self, authorization: Authorization, releases: Releases, tracked: Tracked) -> None:
+    def __init__(self, authorization: Authorizes, releases: Releases, tracked: Tracked) -> None:
         self._authorization = authorization
         self._releases = releases
         self._tracked = tracked

@@ -17,10 +17,11 @@ _SQL = sql.load("health")
 
 
 class PostgresServerHealth:
-    """Implements `PostgresHealth`."""
+    """Implements `PostgresHealth`. `processes`: how many the replica has, each with a pool."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, processes: int = 1) -> None:
         self._pool = pool
+        self._processes = processes
 
     async def facts(self) -> PostgresFacts:
         with translated():
@@ -32,7 +33,7 @@ class PostgresServerHealth:
         assert row is not None
         return PostgresFacts(
             **{name: value for name, value in row.items() if name != "now"},
-            pool_connections=self._pool.get_max_size(),
+            pool_connections=self._pool.get_max_size() * self._processes,
             schema=await migrate.current_version(self._pool),
             schema_expected=migrate.expected_version(),
             partitions_missing=tuple(each["part"] for each in missing),

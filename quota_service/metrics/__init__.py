@@ -1,0 +1,1 @@
+"""What the service counts and measures, and how Prometheus gets it."""
