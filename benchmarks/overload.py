@@ -119,6 +119,7 @@ async def _served() -> AsyncIterator[Running]:
             environment = {
                 "QUOTA_VALKEY_URL": stores.valkey_url,
                 "QUOTA_POSTGRES_URL": stores.postgres_url,
+                "QUOTA_WORKERS": "1",
                 "QUOTA_PATIENCE_MS": "1000",  # Valkey waits for a core here, and is not away
             }
             serve = ("quota_service", "serve", "--address", "127.0.0.1:0", "--log-level", "error")

@@ -118,6 +118,7 @@ async def _machine() -> AsyncIterator[Machine]:
                 "QUOTA_VALKEY_URL": stores.valkey_url,
                 "QUOTA_POSTGRES_URL": stores.postgres_url,
                 # Load and stores share the server's cores: what waits is to be measured, not refused.
+                "QUOTA_WORKERS": "1",
                 "QUOTA_PATIENCE_MS": "5000",
                 "QUOTA_CALLS_BEHIND_MAX": "1000",
             }

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from quota_service.config import Settings
-from quota_service.stores.postgres import migrate as schema
 
 
 def end_at_once(number: int) -> None:
@@ -56,6 +55,8 @@ async def located(settings: Settings) -> AsyncIterator[Settings]:
     """
     async with _stores(settings) as there:
         if there.dev:
+            from quota_service.stores.postgres import migrate as schema
+
             await asyncio.to_thread(schema.migrate, there.postgres_url)
         yield there
 

@@ -49,24 +49,39 @@ async def answering(address: str, collect: Collect) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
+        await endpoint.close()
 
 
 class _Endpoint:
     def __init__(self, collect: Collect) -> None:
         self._collect = collect
-        self._connections = 0
+        self._connections: set[asyncio.Task[None]] = set()
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= CONNECTIONS_MAX:
+            writer.transport.abort()
+            return
+        task = asyncio.create_task(self._served(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def close(self) -> None:
+        """Cuts all connections."""
+        tasks = [*self._connections]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _served(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if self._connections <= CONNECTIONS_MAX:
-                async with asyncio.timeout(EXCHANGE_S):
-                    await self._exchange(reader, writer)
+            async with asyncio.timeout(EXCHANGE_S):
+                await self._exchange(reader, writer)
+                writer.close()
+                await writer.wait_closed()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            writer.transport.abort()  # it has gone, or does not come to the point
+            pass  # it has gone, or does not come to the point
         finally:
-            self._connections -= 1
-            writer.close()
+            writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

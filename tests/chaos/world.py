@@ -87,6 +87,7 @@ async def _replica(number: int, valkey_url: str, postgres_url: str, proxies: Pro
         "QUOTA_POSTGRES_URL": await _by_way_of(proxies, f"postgres/{name}", postgres_url),
         "QUOTA_LEFT_BEHIND_MS": str(LEFT_BEHIND_MS),
         "QUOTA_LOG_LEVEL": "warning",
+        "QUOTA_WORKERS": "1",  # what is killed or halted is all of the replica
     }
     shift_s = CLOCK_SHIFTS_S[number % len(CLOCK_SHIFTS_S)]
     return Replica(name, environment, clock_shift_s=shift_s)
