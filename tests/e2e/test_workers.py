@@ -169,9 +169,13 @@ async def test_workers_answer_on_one_port_decide_as_one_and_are_measured_as_one(
         assert "cygrpc" not in Path(f"/proc/{served.process.pid}/maps").read_text()
 
         workers = served.workers()
-        assert served.process.stop(signal.SIGTERM) == 0
-        assert "Traceback" not in served.process.output
+        assert {os.getsid(pid) for pid in workers} == workers, "a terminal's Ctrl-C is their supervisor's"
+        for pid in (served.process.pid, *workers, *workers):  # as who stops all processes of a service
+            os.kill(pid, signal.SIGTERM)
+        assert await asyncio.to_thread(served.process.wait) == 0
         await gone(workers)
+        assert "Traceback" not in served.process.output
+        assert "a worker ended" not in served.process.output
     answered = Counter(line["worker"] for line in logged_calls(served.process.output))
     assert answered.keys() == {1, 2}, "sixteen connections do not all meet the same worker"
 

@@ -54,6 +54,8 @@ async def test_postgres_tells_what_it_is_and_how_it_is_set_up(pool: asyncpg.Pool
     assert 0 < facts.connections_used < facts.connections_max
     assert (facts.schema, facts.partitions_missing) == (facts.schema_expected, ())
     assert abs(facts.clock_ahead_ms) < 1_000
+    of_two = await PostgresServerHealth(pool, processes=2).facts()
+    assert of_two.pool_connections == 2 * facts.pool_connections
 
 
 async def test_a_missing_partition_is_named(pool: asyncpg.Pool, owner: asyncpg.Pool) -> None:

@@ -169,6 +169,20 @@ async def test_an_organization_may_have_requests_allowed_up_to_a_cap(
     assert await stores.balance("team") == (7_500, 7_500)
 
 
+async def test_each_of_a_replicas_workers_allows_its_share_of_the_cap(
+    valkey: tuple[Proxy, str], postgres: tuple[Proxy, str], key_prefix: str
+) -> None:
+    async with running_service(valkey[1], postgres[1], key_prefix, patience_ms=40, workers=2) as worker:
+        await worker.found_acme(
+            outage_policy=directory_pb2.OUTAGE_POLICY_ALLOW_DEGRADED, degraded_cost_cap_micros=16_000
+        )
+        await worker.budget("team", limits=cost(1_000_000))
+        await authorized(worker, "before")
+        await valkey[0].switch(Mode.REFUSE)
+        answers = [await worker.quota.Authorize(authorize_request(f"k{number}")) for number in range(2)]
+        assert [answer.decision for answer in answers] == [ALLOW, DENY], "7,500 of 8,000 micro-USD"
+
+
 async def test_a_degraded_reservation_is_committed_when_valkey_is_back(
     cut_off: Client, other: Client, stores: Stores, valkey: tuple[Proxy, str]
 ) -> None:
