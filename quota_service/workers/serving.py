@@ -16,6 +16,9 @@ from quota_service.metrics.endpoint import answering
 from quota_service.starting import located, on_signals, until
 from quota_service.workers.supervisor import Supervisor
 
+LAST_WORK_S = 60.0
+"""Far more than workers need for what is to be written when their calls have ended."""
+
 Demonstrate = Callable[[Mapping[str, str | int | bool]], Awaitable[None]]
 
 Ready = Callable[[str, Demonstrate], Awaitable[None]]
@@ -51,12 +54,13 @@ async def _until_stopped(
         supervisor.kill()
         raise
     finally:
-        await supervisor.stop()
+        await supervisor.stop((settings.drain_ms + settings.grace_ms) / 1000 + LAST_WORK_S)
 
 
 async def _start(settings: Settings, supervisor: Supervisor, ready: Ready) -> None:
     await supervisor.start(settings)
     await ready(settings.address, supervisor.demonstrate)
+    supervisor.keep(settings)
 
 
 @asynccontextmanager

@@ -49,6 +49,9 @@ class Supervisor:
         for number in range(1, settings.worker_count + 1):
             self._workers[number] = await WorkerProcess.start(Begin(number, settings))
         await asyncio.gather(*(worker.ready() for worker in self._workers.values()))
+
+    def keep(self, settings: Settings) -> None:
+        """From now on, starts a worker again whenever one has ended."""
         self._keeping = [asyncio.create_task(self._keep(number, settings)) for number in self._workers]
 
     async def demonstrate(self, options: Mapping[str, str | int | bool]) -> None:
@@ -78,12 +81,20 @@ class Supervisor:
             await asyncio.sleep(POLL_S)
             await asyncio.gather(*(worker.measure() for worker in self._workers.values()))
 
-    async def stop(self) -> None:
-        """Has all workers drain at the same time, and waits for their end."""
+    async def stop(self, patience_s: float) -> None:
+        """Has all workers drain at the same time, and waits for their end; ends those that take longer."""
         self._stopping.set()
         for worker in self._workers.values():
             worker.stop()
-        await asyncio.gather(*self._keeping)  # one of them may just be starting another
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._all_ended()
+        except TimeoutError:
+            self.kill()
+            await self._all_ended()
+
+    async def _all_ended(self) -> None:
+        await asyncio.shield(asyncio.gather(*self._keeping))  # one of them may just be starting another
         await asyncio.gather(*(worker.ended() for worker in self._workers.values()))
 
     def kill(self) -> None:
