@@ -21,10 +21,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from quota.v1 import directory_pb2, types_pb2
 from quota_service.addresses import Reservation
 from quota_service.embedded.ports import free_port
-from tests.e2e.test_rolling_restart import RETRIES, Journal, by_grpc, channel, ends, spend
 from tests.support.metrics import Metrics, metrics_of
 from tests.support.process import ServeProcess, serving
 from tests.support.service import Client, authorize_request, commit_request
+from tests.support.spending import RETRIES, Journal, by_grpc, channel, ends, spend
 from tests.support.stores import Stores
 
 READY = "Quota Service is ready on "
