@@ -18,6 +18,7 @@ from quota_service.addresses import AddressInUse
 from quota_service.config import Settings
 from quota_service.edge import transport
 from quota_service.edge.server import Server
+from quota_service.metrics import readings
 from quota_service.metrics.endpoint import answering
 from quota_service.metrics.readings import Readings
 from quota_service.starting import located, on_signals, until
@@ -28,6 +29,7 @@ from quota_service.stores.postgres.recovery import PostgresEpochs
 from quota_service.stores.valkey.connection import Connection
 from quota_service.wiring.parts import Parts, wire
 from quota_service.workers.messages import (
+    Answers,
     Begin,
     Demonstrate,
     Demonstrated,
@@ -35,9 +37,6 @@ from quota_service.workers.messages import (
     Measure,
     Measured,
     Stop,
-)
-from quota_service.workers.messages import (
-    Ready as WorkerReady,
 )
 
 Ready = Callable[[str], Awaitable[None]]
@@ -78,7 +77,7 @@ async def _serve(settings: Settings, ready: Ready) -> None:
     async with located(settings) as there, started(there, keep_for_good) as service:
 
         async def measured() -> Readings:
-            return service.measured(ALONE)
+            return {**service.measured(ALONE), **readings.of_workers(answering=1, restarts=0)}
 
         async with answering(there.metrics_address, measured):
             await until(stopping, ready(service.address))
@@ -104,7 +103,7 @@ async def work(begin: Begin, link: Link, load: Load) -> None:
         talk = asyncio.create_task(_talk(service, name, link, load, stopping))
         talk.add_done_callback(lambda _: stopping.set())
         talks.append(talk)
-        link.tell(WorkerReady())
+        link.tell(Answers())
         await stopping.wait()
         if talk.done():
             talk.result()

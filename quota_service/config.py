@@ -135,7 +135,7 @@ class Settings:
 
     def _require_metrics_address(self) -> None:
         host, _, port = self.metrics_address.rpartition(":")
-        if self.metrics_address and not (host and port.isdecimal() and int(port) < 65_536):
+        if self.metrics_address and not (host and port.isdecimal() and 0 < int(port) < 65_536):
             raise SettingsError(
                 "QUOTA_METRICS_ADDRESS must be HOST:PORT, such as 127.0.0.1:9464, not"
                 f" {self.metrics_address!r}."

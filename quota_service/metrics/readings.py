@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from quota_service.metrics.families import FAMILIES, PROCESS_CPU_SECONDS, PROCESS_MEMORY, Kind
+from quota_service.metrics.families import (
+    FAMILIES,
+    PROCESS_CPU_SECONDS,
+    PROCESS_MEMORY,
+    WORKER_RESTARTS,
+    WORKERS,
+    Kind,
+)
 
 Series: TypeAlias = dict[tuple[str, ...], list[float]]
 """Numbers by the values of labels: one number, or of a histogram how many are in each bucket and then the sum
@@ -34,6 +41,11 @@ def add(total: Readings, more: Mapping[str, Series]) -> None:
 def lasting(readings: Mapping[str, Series]) -> Readings:
     """What stays true when the process that it is of has ended."""
     return {name: series for name, series in readings.items() if name in _LASTING}
+
+
+def of_workers(answering: int, restarts: int) -> Readings:
+    """How many workers there are, and how often one was started again."""
+    return {WORKERS.name: {(): [float(answering)]}, WORKER_RESTARTS.name: {(): [float(restarts)]}}
 
 
 def of_process(worker: str) -> Readings:

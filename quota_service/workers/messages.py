@@ -35,7 +35,7 @@ class Stop(msgspec.Struct, tag=True, frozen=True):
     """To a worker: drain, and end. It also ends where its supervisor has."""
 
 
-class Ready(msgspec.Struct, tag=True, frozen=True):
+class Answers(msgspec.Struct, tag=True, frozen=True):
     """From a worker: it answers."""
 
 
@@ -58,7 +58,7 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
     hint: str = ""
 
 
-Message = Begin | Demonstrate | Measure | Stop | Ready | Demonstrated | Measured | Failed
+Message = Begin | Demonstrate | Measure | Stop | Answers | Demonstrated | Measured | Failed
 
 
 def _of_text(type_: type, text: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from quota_service.metrics.readings import Readings
 from quota_service.workers.messages import (
+    Answers,
     Begin,
     Demonstrate,
     Demonstrated,
@@ -17,7 +18,6 @@ from quota_service.workers.messages import (
     Measure,
     Measured,
     Message,
-    Ready,
     Stop,
 )
 
@@ -115,7 +115,7 @@ class WorkerProcess:
 
     def _take(self, message: Message) -> None:
         match message:
-            case Ready():
+            case Answers():
                 self._ready.set()
             case Measured(readings):
                 self.last = readings

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from quota_service.config import Settings
 from quota_service.metrics import readings
-from quota_service.metrics.families import WORKER_RESTARTS, WORKERS
 from quota_service.metrics.readings import Readings
 from quota_service.starting import end_at_once
 from quota_service.workers.messages import Begin
@@ -62,10 +61,8 @@ class Supervisor:
         """What all processes have counted and measured, added up. No counter ever goes back."""
         workers = dict(self._workers)
         told = await asyncio.gather(*(worker.measure() for worker in workers.values()))
-        total: Readings = {
-            WORKERS.name: {(): [float(sum(worker.is_ready for worker in workers.values()))]},
-            WORKER_RESTARTS.name: {(): [float(self._restarts)]},
-        }
+        ready = sum(worker.is_ready for worker in workers.values())
+        total = readings.of_workers(answering=ready, restarts=self._restarts)
         for (number, worker), each in zip(workers.items(), told, strict=True):
             if worker is self._workers[number]:  # else it has ended meanwhile, and its counts are kept
                 readings.add(total, each if worker.is_ready else readings.lasting(each))

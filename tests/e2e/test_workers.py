@@ -154,11 +154,11 @@ async def test_workers_answer_on_one_port_decide_as_one_and_are_measured_as_one(
 
         authorize = "quota.v1.QuotaService/Authorize"
         await served.comes_to(CONNECTIONS + 1, "quota_calls_total", method=authorize, code="OK")
+        await served.comes_to(2 * CONNECTIONS, "quota_ledger_entries_total")
         metrics = await served.metrics()
         assert metrics.value("quota_decisions_total", decision="ALLOW", reason="") == CONNECTIONS
         assert metrics.value("quota_decisions_total", decision="DENY", reason="MODEL_UNKNOWN") == 1
         assert metrics.value("quota_call_seconds_count", method=authorize) == CONNECTIONS + 1
-        assert metrics.value("quota_ledger_entries_total") == 2 * CONNECTIONS
         assert metrics.value("quota_workers") == 2
         for worker in ("1", "2"):
             assert metrics.value("quota_valkey_available", worker=worker) == 1
@@ -178,6 +178,20 @@ async def test_workers_answer_on_one_port_decide_as_one_and_are_measured_as_one(
         assert "a worker ended" not in served.process.output
     answered = Counter(line["worker"] for line in logged_calls(served.process.output))
     assert answered.keys() == {1, 2}, "sixteen connections do not all meet the same worker"
+
+
+async def test_one_process_alone_tells_of_itself(environment: dict[str, str]) -> None:
+    with started(environment, QUOTA_WORKERS="1") as served:
+        async with clients(served.address, 1) as [client]:
+            await founded(client)
+            await client.quota.Authorize(authorize_request("k"))
+        assert served.workers() == set()
+        await served.comes_to(1, "quota_ledger_entries_total")
+        metrics = await served.metrics()
+        assert metrics.value("quota_decisions_total", decision="ALLOW", reason="") == 1
+        assert metrics.value("quota_valkey_available", worker="1") == 1
+        assert metrics.value("quota_workers") == 1
+        assert served.process.stop(signal.SIGTERM) == 0
 
 
 async def test_a_worker_that_is_killed_comes_back_and_neither_a_commit_nor_a_count_is_lost(

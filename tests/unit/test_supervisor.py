@@ -26,7 +26,7 @@ def say(message):
     raw = messages._encoder.encode(message)
     link.sendall(len(raw).to_bytes(4, "big") + raw)
 """
-READY = SAYING + "say(messages.Ready()); time.sleep(600)"
+READY = SAYING + "say(messages.Answers()); time.sleep(600)"
 
 
 class Log:
@@ -102,7 +102,7 @@ async def test_a_worker_that_ends_by_itself_is_started_again_until_it_stays(
         program(
             SAYING + f"lives = pathlib.Path({str(lives)!r}); lives.write_text(lives.read_text() + 'x')\n"
             "if len(lives.read_text()) < 3:\n    say(messages.Failed('Not yet.', 5)); sys.exit(5)\n"
-            "say(messages.Ready()); time.sleep(600)"
+            "say(messages.Answers()); time.sleep(600)"
         )
         first = min(supervisor._workers.values(), key=lambda worker: worker.pid)
         os.kill(first.pid, 9)

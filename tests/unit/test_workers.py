@@ -38,6 +38,7 @@ def test_there_are_as_many_workers_as_cores_unless_something_else_is_said(
         ({"QUOTA_METRICS_ADDRESS": "9464"}, "HOST:PORT"),
         ({"QUOTA_METRICS_ADDRESS": ":9464"}, "HOST:PORT"),
         ({"QUOTA_METRICS_ADDRESS": "localhost:99999"}, "HOST:PORT"),
+        ({"QUOTA_METRICS_ADDRESS": "localhost:0"}, "HOST:PORT"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, str], said: str) -> None:
