@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from quota_service.application.delivery import Delivery, DeliveryObserver
@@ -23,7 +24,8 @@ from quota_service.domain.errors import IdempotencyConflict, StoreUnavailable
 
 class WriterSettings(NamedTuple):
     """`batch_max` entries go into one transaction. Commits wait `answer_ms` for the ledger, then are
-    BUFFERED.
+    BUFFERED. Where nobody waits, more events are waited for, `linger_ms` at most: a transaction costs much,
+    and one more entry in it little.
 
     The own queue holds `queue_max` events; what does not fit is left to be found in the stream. After a
     failure the writer pauses for `pause_ms`.
@@ -33,6 +35,7 @@ class WriterSettings(NamedTuple):
     queue_max: int = 20_000
     answer_ms: int = 5_000
     pause_ms: int = 250
+    linger_ms: int = 25
 
 
 class Observer(DeliveryObserver, Protocol):
@@ -84,6 +87,7 @@ class LedgerWriter:
         self._observer = observer
         self._queue: list[_Pending] = []
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()  # somebody waits, or there is enough for a transaction
         self._idle = asyncio.Event()
         self._idle.set()
         self._finishing: set[asyncio.Task[None]] = set()
@@ -128,6 +132,8 @@ class LedgerWriter:
         self._queue.append(pending)
         self._idle.clear()
         self._wake.set()
+        if pending.told is not None or len(self._queue) >= self._settings.batch_max:
+            self._hurry.set()
         return True
 
     async def run(self) -> None:
@@ -137,6 +143,7 @@ class LedgerWriter:
                 self._idle.set()
                 self._wake.clear()
                 await self._wake.wait()
+            await self._linger()
             batch, self._queue = (
                 self._queue[: self._settings.batch_max],
                 self._queue[self._settings.batch_max :],
@@ -144,11 +151,21 @@ class LedgerWriter:
             if not await self._write(batch):
                 await asyncio.sleep(self._settings.pause_ms / 1000)
 
+    async def _linger(self) -> None:
+        """Until there is something to hurry for, but not for long."""
+        if not self._hurry.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.linger_ms / 1000):
+                    await self._hurry.wait()
+        if len(self._queue) <= self._settings.batch_max:
+            self._hurry.clear()
+
     async def flush(self, timeout_s: float) -> bool:
         """Takes no more events and waits until all are written and acknowledged. Whether that came about in
         time.
         """
         self._stopping = True
+        self._hurry.set()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
