@@ -17,8 +17,9 @@ run: $(STAMP) ## Start the service with its own Valkey and PostgreSQL, and demo 
 run-secure: $(STAMP) ## The same by TLS, for callers with a service token only
 	@exec $(BIN)/quota serve --dev --secure
 
+# Some hundred processes are started, each of which would compile the code anew where none may write it down.
 test: $(STAMP) ## Run all tests (choose with PYTEST_ARGS="-k name")
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest $(PYTEST_ARGS)
 
 check: $(STAMP) ## Format, lint, types, import contracts, protos, generated code
 	@scripts/check.sh
