@@ -12,7 +12,7 @@ from quota_service.edge.dialects.calls import Dialect, Kind
 from tests.support.behaviour import Behaviour
 from tests.support.gateway import Gateway
 from tests.support.model_provider import Script
-from tests.support.raw_http import Reply, ask, post
+from tests.support.raw_http import JSON, Reply, ask, post
 from tests.support.service import ACME, Client
 
 SETTLED_S = 20.0
@@ -41,7 +41,8 @@ class Call(NamedTuple):
 
     def of(self, secret: str, *headers: tuple[str, str]) -> bytes:
         """As it is sent by the owner of that key."""
-        return post(self.path, self.body, ("authorization", f"Bearer {secret}"), *headers)
+        key, type_ = ("authorization", f"Bearer {secret}"), ("content-type", JSON)
+        return post(self.path, self.body, key, *headers, type_)
 
 
 class Outcome(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -29,9 +30,13 @@ class Reply(NamedTuple):
     is_whole: bool
 
     @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
     def error(self) -> Any:
         """What the body says of an error, in any dialect."""
-        return json.loads(self.body)["error"]
+        return self.json["error"]
 
 
 class Connection:
@@ -91,19 +96,19 @@ class Connection:
 
 
 @asynccontextmanager
-async def connection(address: str) -> AsyncIterator[Connection]:
+async def connection(address: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Connection]:
     """`address`: `host:port`. At its end the caller is gone."""
     host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=tls)
     try:
         yield Connection(reader, writer)
     finally:
         writer.close()
 
 
-async def ask(address: str, *parts: bytes) -> Reply:
+async def ask(address: str, *parts: bytes, tls: ssl.SSLContext | None = None) -> Reply:
     """Sends these bytes and waits for the answer."""
-    async with connection(address) as there:
+    async with connection(address, tls) as there:
         await there.send(*parts)
         return await there.reply()
 
@@ -114,9 +119,15 @@ def head(path: str, *headers: tuple[str, str], method: str = "POST") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def post(path: str, body: bytes, *headers: tuple[str, str]) -> bytes:
-    """A request with the right length."""
-    return head(path, *headers, ("content-type", JSON), ("content-length", str(len(body)))) + body
+def post(path: str, body: bytes, *headers: tuple[str, str], chunks: int = 0) -> bytes:
+    """A request with those headers, in that order, and the right length. `chunks`: in so many, of no told
+    length.
+    """
+    if not chunks:
+        return head(path, *headers, ("content-length", str(len(body)))) + body
+    size = -(-len(body) // chunks)
+    pieces = [chunk(body[start : start + size]) for start in range(0, len(body), size)]
+    return b"".join([head(path, *headers, ("transfer-encoding", "chunked")), *pieces, LAST_CHUNK])
 
 
 def script(

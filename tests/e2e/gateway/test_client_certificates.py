@@ -14,7 +14,7 @@ import trustme
 from quota.v1 import report_pb2
 from tests.support.gateway import Gateway, with_client_certificates
 from tests.support.libraries import CHAT
-from tests.support.raw_calls import call
+from tests.support.raw_http import ask, post
 from tests.support.service import running_service
 
 Gateways = Callable[..., Awaitable[Gateway]]
@@ -38,7 +38,10 @@ class Closed(NamedTuple):
         return context
 
     async def answer(self, tls: ssl.SSLContext, *headers: tuple[str, str]) -> int:
-        return (await call(self.envoy.address, CHAT.path, headers, BODY, tls=tls)).status
+        reply = await ask(self.envoy.address, post(CHAT.path, BODY, *headers), tls=tls)
+        if not reply.is_whole:
+            raise ConnectionError("it was cut off")
+        return reply.status
 
 
 @pytest.fixture

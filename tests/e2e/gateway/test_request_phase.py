@@ -14,7 +14,7 @@ from tests.support.gateway import Change, Configuration, Gateway
 from tests.support.grants import downgrade, leave_tokens
 from tests.support.libraries import CHAT, GENERATE, Question, refused
 from tests.support.proxy import Mode, Proxy
-from tests.support.raw_calls import call
+from tests.support.raw_http import ask, post
 from tests.support.service import Client
 
 Gateways = Callable[..., Awaitable[Gateway]]
@@ -101,7 +101,7 @@ async def test_a_body_of_the_longest_that_is_read_can_be_changed(
 ) -> None:
     await downgrade(client, CHAT)
     body = long_body(MIB_8)
-    answer = await call(envoy.address, CHAT.path, [("authorization", f"Bearer {secret}")], body)
+    answer = await ask(envoy.address, post(CHAT.path, body, ("authorization", f"Bearer {secret}")))
     assert answer.status == 200, answer.body[:300]
     [arrived] = envoy.upstream
     assert arrived.header("content-length") == str(len(arrived.body)) == str(MIB_8 + len("-mini"))
@@ -110,9 +110,9 @@ async def test_a_body_of_the_longest_that_is_read_can_be_changed(
 
 
 async def test_a_longer_body_is_never_changed_but_denied(client: Client, envoy: Gateway, secret: str) -> None:
-    key = [("authorization", f"Bearer {secret}")]
     await downgrade(client, CHAT)
-    answer = await call(envoy.address, CHAT.path, key, long_body(MIB_8 + 1))
+    request = post(CHAT.path, long_body(MIB_8 + 1), ("authorization", f"Bearer {secret}"))
+    answer = await ask(envoy.address, request)
     assert (answer.status, answer.json["error"]["code"]) == (429, "budget_exhausted")
     assert "“year”" in answer.json["error"]["message"]
     assert envoy.upstream == []

@@ -15,7 +15,7 @@ from tests.support.gateway import Gateway, without_request_phase
 from tests.support.grants import downgrade, leave_tokens
 from tests.support.libraries import CHAT, GENERATE, WAYS, Question, Way, refused
 from tests.support.model_provider import Request
-from tests.support.raw_calls import call
+from tests.support.raw_http import ask, post
 from tests.support.service import Client
 
 Gateways = Callable[..., Awaitable[Gateway]]
@@ -120,7 +120,7 @@ async def test_a_rewritten_body_keeps_every_byte_of_what_is_not_rewritten(
     for chunks in (0, 3):
         key = [("x-api-key", secret), ("content-type", "application/json")]
         body = b'{"max_tokens":4000,' + kept + b',"model":"gpt-4o"}'
-        assert (await call(envoy.address, CHAT.path, key, body, chunks=chunks)).status == 200
+        assert (await ask(envoy.address, post(CHAT.path, body, *key, chunks=chunks))).status == 200
         arrived = envoy.upstream[-1]
         is_well_formed(arrived)
         limit = arrived.json["max_tokens"]
@@ -152,7 +152,7 @@ async def test_a_call_that_is_granted_as_it_is_goes_upstream_as_it_is(
         b' {"model" : "gpt-4o",\r\n"messages":[ ], "max_tokens": 1, "max_tokens": 20,"x":"\xc3\xa9\\u00e9"}\n'
     )
     path = f"{CHAT.path}?a=1%202&b=%2F;c"
-    assert (await call(envoy.address, path, [*key, *sent], body, chunks=chunks)).status == 200
+    assert (await ask(envoy.address, post(path, body, *key, *sent, chunks=chunks))).status == 200
     [arrived] = envoy.upstream
     length = ("transfer-encoding", "chunked") if chunks else ("content-length", str(len(body)))
     company = ("authorization", "Bearer the-company's-openai-key")

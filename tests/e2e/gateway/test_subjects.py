@@ -18,7 +18,7 @@ from quota.v1 import directory_pb2, report_pb2
 from tests.support.envoy import GENERATE, MESSAGES, secret_of
 from tests.support.gateway import Change, Gateway, with_tokens
 from tests.support.libraries import CHAT, Question, refused
-from tests.support.raw_calls import call
+from tests.support.raw_http import ask, post
 from tests.support.service import ACME, Client, running_service
 
 Gateways = Callable[..., Awaitable[Gateway]]
@@ -78,7 +78,7 @@ async def people(client: Client, secret: str) -> str:
 
 async def status(envoy: Gateway, *headers: tuple[str, str]) -> tuple[int, str]:
     """Of a chat completion with those headers: the status, and the error's code."""
-    answer = await call(envoy.address, CHAT.path, headers, BODY)
+    answer = await ask(envoy.address, post(CHAT.path, BODY, *headers))
     return answer.status, answer.json.get("error", {}).get("code", "")
 
 
@@ -88,7 +88,7 @@ async def test_a_key_counts_in_each_header_and_stays_here(
 ) -> None:
     shown = (header, f"Bearer {secret}" if header == "authorization" else secret)
     for path, body in ((CHAT.path, BODY), (MESSAGES, MESSAGES_BODY), (GENERATE, GEMINI_BODY)):
-        assert (await call(envoy.address, path, [shown], body)).status == 200
+        assert (await ask(envoy.address, post(path, body, shown))).status == 200
     found = await settled(3)
     assert [(each.subject.user, each.subject.api_key) for each in found] == [("ada", "key-gateway")] * 3
     assert len(envoy.upstream) == 3
