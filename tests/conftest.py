@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import hypothesis
 import pytest
+import pytest_asyncio
 import redis.asyncio
 
 from quota_service.embedded import EmbeddedStores
@@ -115,13 +116,21 @@ def store_urls(pytestconfig: pytest.Config) -> dict[str, str]:
     return handed_over or pytestconfig.stash[_STORES].urls()
 
 
-@pytest.fixture
-async def postgres_url(store_urls: dict[str, str]) -> AsyncIterator[str]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def administration(store_urls: dict[str, str]) -> AsyncIterator[asyncpg.Connection]:
+    """One connection for all databases of this process's tests."""
+    connection = await asyncpg.connect(store_urls["postgres"])
+    yield connection
+    await connection.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def postgres_url(administration: asyncpg.Connection, store_urls: dict[str, str]) -> AsyncIterator[str]:
     """The URL of a migrated, empty database that only this test uses."""
     name = f"test_{secrets.token_hex(6)}"
-    await _execute(store_urls["postgres"], f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+    await administration.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
     yield _with_database(store_urls["postgres"], name)
-    await _execute(store_urls["postgres"], f"DROP DATABASE {name} WITH (FORCE)")
+    await administration.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -130,15 +139,21 @@ def valkey_url(store_urls: dict[str, str]) -> str:
     return store_urls["valkey"]
 
 
-@pytest.fixture
-async def key_prefix(valkey_url: str) -> AsyncIterator[str]:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tidying(valkey_url: str) -> AsyncIterator[redis.asyncio.Redis]:
+    """One connection that removes what this process's tests leave."""
+    async with contextlib.aclosing(redis.asyncio.from_url(valkey_url)) as valkey:
+        yield valkey
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def key_prefix(tidying: redis.asyncio.Redis) -> AsyncIterator[str]:
     """A name nobody else uses, fit for an organization's id; keys that contain it are removed afterwards."""
     prefix = f"t{secrets.token_hex(6)}"
     yield prefix
-    async with contextlib.aclosing(redis.asyncio.from_url(valkey_url)) as client:
-        keys = [key async for key in client.scan_iter(match=f"*{prefix}*", count=1000)]
-        for start in range(0, len(keys), 1000):
-            await client.unlink(*keys[start : start + 1000])
+    keys = [key async for key in tidying.scan_iter(match=f"*{prefix}*", count=1000)]
+    for start in range(0, len(keys), 1000):
+        await tidying.unlink(*keys[start : start + 1000])
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ where every other client's JSON says `costMicros`. So reflection answers from co
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 import grpc.aio
 from google.protobuf.descriptor import FileDescriptor
@@ -17,11 +18,17 @@ from grpc_reflection.v1alpha import reflection
 
 def enable(server: grpc.aio.Server, services: Iterable[str], files: Iterable[FileDescriptor]) -> None:
     """Answers reflection for the services, which the files (and what they import) define."""
+    reflection.enable_server_reflection(tuple(services), server, _pool(tuple(files)))
+
+
+@cache
+def _pool(files: tuple[FileDescriptor, ...]) -> DescriptorPool:
+    """The same for all servers of a process, of which tests have many."""
     pool = DescriptorPool()
     added: set[str] = set()
     for file in files:
         _add(pool, file, added)
-    reflection.enable_server_reflection(tuple(services), server, pool)
+    return pool
 
 
 def _add(pool: DescriptorPool, file: FileDescriptor, added: set[str]) -> None:
