@@ -133,6 +133,7 @@ def headers_of(values: Mapping[str, str]) -> base_pb2.HeaderMap:
 
 async def entries(client: Client, *types: str) -> list[report_pb2.LedgerEntry]:
     """The ledger's entries of acme, of these types, the oldest first."""
-    listed = await client.reports.ListLedgerEntries(report_pb2.ListLedgerEntriesRequest(parent=ACME))
+    request = report_pb2.ListLedgerEntriesRequest(parent=ACME, page_size=1_000)
+    listed = await client.reports.ListLedgerEntries(request)
     wanted = [report_pb2.LedgerEntry.Type.Value(f"TYPE_{each}") for each in types]
     return [each for each in reversed(listed.ledger_entries) if not wanted or each.type in wanted]
