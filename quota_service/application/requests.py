@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from typing import Protocol
 
 from quota_service.application.statuses import Status
 from quota_service.domain.amounts import NOTHING, Amounts
@@ -63,6 +64,12 @@ class AuthorizeResult:
     retry_after_ms: int | None = None
     message: str = ""
     replayed: bool = False
+
+
+class Authorizes(Protocol):
+    """Decides whether a call may be made."""
+
+    async def authorize(self, request: AuthorizeRequest) -> AuthorizeResult: ...
 
 
 @value(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from quota.v1 import quota_pb2 as pb
 from quota.v1.quota_pb2_grpc import QuotaServiceServicer
@@ -11,21 +10,15 @@ from quota_service.application.configurations import Configurations
 from quota_service.application.extension import Extension
 from quota_service.application.memory import Memory
 from quota_service.application.recording import Recording
-from quota_service.application.requests import AuthorizeRequest, AuthorizeResult
+from quota_service.application.requests import Authorizes
 from quota_service.application.settlement import Commits, Releases
-from quota_service.edge import names, paging
+from quota_service.edge import batches, names, paging
 from quota_service.edge.access import control as access
 from quota_service.edge.calls import Context
 from quota_service.edge.convert import quota as convert
 from quota_service.edge.convert.subject import subject_of
 
 RESERVATIONS_PER_PAGE = 100
-
-
-class Authorizes(Protocol):
-    """Decides whether a call may be made."""
-
-    async def authorize(self, request: AuthorizeRequest) -> AuthorizeResult: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +43,12 @@ class QuotaServicer(QuotaServiceServicer):
     async def Authorize(self, request: pb.AuthorizeRequest, context: Context) -> pb.AuthorizeResponse:
         result = await self._use_cases.authorization.authorize(convert.authorize_request(request))
         return convert.authorize_response(result)
+
+    async def AuthorizeBatch(
+        self, request: pb.AuthorizeBatchRequest, context: Context
+    ) -> pb.AuthorizeBatchResponse:
+        results = await batches.results(self._use_cases.authorization, request.requests)
+        return pb.AuthorizeBatchResponse(results=results)
 
     async def Commit(self, request: pb.CommitRequest, context: Context) -> pb.CommitResponse:
         result = await self._use_cases.commits.commit(convert.commit_request(request))

@@ -45,7 +45,12 @@ class Bounds(NamedTuple):
     behind: int
 
 
-_BEGINNING = frozenset({"quota.v1.QuotaService/Authorize", "envoy.service.auth.v3.Authorization/Check"})
+_BEGINNING = frozenset(
+    {
+        *("quota.v1.QuotaService/Authorize", "quota.v1.QuotaService/AuthorizeBatch"),
+        "envoy.service.auth.v3.Authorization/Check",
+    }
+)
 _FILTERING = "envoy.service.ext_proc.v3.ExternalProcessor/Process"
 _SETTLING = frozenset(f"quota.v1.QuotaService/{verb}" for verb in ("Commit", "Release", "Record", "Extend"))
 

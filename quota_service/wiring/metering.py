@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from quota_service.application.health import Health
-from quota_service.application.requests import AuthorizeRequest, AuthorizeResult
+from quota_service.application.requests import AuthorizeRequest, AuthorizeResult, Authorizes
 from quota_service.application.writing import LedgerWriter
 from quota_service.domain.decision import Reason, decisive
 from quota_service.edge.call_metrics import Both, CallMetrics
 from quota_service.edge.calls import Observer
-from quota_service.edge.quota import Authorizes
 from quota_service.edge.traffic import Kind, Traffic
 from quota_service.metrics import families
 from quota_service.metrics.readings import Readings, Series, of_process

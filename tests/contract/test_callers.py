@@ -231,6 +231,20 @@ async def test_a_page_token_of_another_organization_opens_nothing(world: World) 
         assert answer(error) == ("INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
 
 
+async def test_one_request_of_another_organization_keeps_a_whole_batch_from_being_decided(
+    world: World,
+) -> None:
+    own = authorize_request("k", subject=types_pb2.Subject(user="acme-1"))
+    theirs = authorize_request("k", subject=types_pb2.Subject(organization="globex", user="globex-1"))
+    async with calling(world.address, "gateway-token") as gateway:
+        error = await refusal(
+            gateway.quota.AuthorizeBatch(quota_pb2.AuthorizeBatchRequest(requests=[own, theirs]))
+        )
+        assert answer(error) == NOT_THERE
+        [only] = (await gateway.quota.AuthorizeBatch(quota_pb2.AuthorizeBatchRequest(requests=[own]))).results
+    assert (only.response.replayed, only.response.reservation.subject.organization) == (False, "acme")
+
+
 async def test_whoever_says_nothing_or_something_wrong_gets_nowhere(world: World) -> None:
     method = ALL["quota.v1.QuotaService/Authorize"]
     async with calling(world.address, "") as nobody:

@@ -115,6 +115,10 @@ def _completed(
             request.usage.input_tokens = 1
         case quota_pb2.AuthorizeRequest():
             request.estimate.input_tokens = 1
+        case quota_pb2.AuthorizeBatchRequest():
+            item = request.requests.add(idempotency_key="k", provider="openai", model="gpt-4o")
+            item.subject.CopyFrom(types_pb2.Subject(organization=organization, user=f"{organization}-1"))
+            item.estimate.input_tokens = 1
         case quota_pb2.ExtendRequest():
             request.ttl.seconds = 60
         case budget_pb2.CreateBudgetRequest() | budget_pb2.UpdateBudgetRequest():

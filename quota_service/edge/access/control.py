@@ -176,9 +176,10 @@ def _verified(token: str, known: Known, now_s: float) -> tuple[Caller, float] | 
 
 def _require_own(organization: str, request: Message) -> None:
     """What is another's is not there for this caller, whether or not it exists."""
-    named = scopes.organizations(request)
-    for each in named:
-        if each != organization:
-            raise OrganizationNotFound(f"There is no organization “{each}”.")
-    if not named:
-        scopes.name_organization(request, organization)
+    for part in scopes.parts(request):
+        named = scopes.organizations(part)
+        for each in named:
+            if each != organization:
+                raise OrganizationNotFound(f"There is no organization “{each}”.")
+        if not named:
+            scopes.name_organization(part, organization)

@@ -37,7 +37,8 @@ _AUDITS = _methods("AuditService", "ListAuditEvents", "VerifyAuditTrail")
 
 _SPENDS = _methods(
     "QuotaService",
-    *("Authorize", "Commit", "Release", "Extend", "Record", "GetReservation", "ListReservations"),
+    *("Authorize", "AuthorizeBatch", "Commit", "Release", "Extend", "Record"),
+    *("GetReservation", "ListReservations"),
 ) | _methods("DirectoryService", "ResolveApiKey")
 
 _IN_FRONT_OF_MODELS = frozenset(

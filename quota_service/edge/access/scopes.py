@@ -55,6 +55,11 @@ def resource_names(request: Message) -> list[str]:
     ]
 
 
+def parts(request: Any) -> Sequence[Message]:
+    """The requests that it is made of; itself, if it is none of those."""
+    return request.requests if "requests" in request.DESCRIPTOR.fields_by_name else (request,)
+
+
 def organizations(request: Message) -> list[str]:
     """The ids of all organizations that it names."""
     found = []

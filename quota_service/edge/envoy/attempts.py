@@ -6,13 +6,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from quota_service.application.requests import AuthorizeRequest, AuthorizeResult
+from quota_service.application.requests import AuthorizeRequest, AuthorizeResult, Authorizes
 from quota_service.application.settlement import Releases
 from quota_service.application.tracking import Tracked
 from quota_service.domain.errors import DeadlineTooShort, QuotaError
 from quota_service.edge.calls import Context
 from quota_service.edge.errors import DeadlinePassed
-from quota_service.edge.quota import Authorizes
 
 T = TypeVar("T")
 

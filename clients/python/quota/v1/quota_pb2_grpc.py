@@ -47,6 +47,11 @@ class QuotaServiceStub:
                 request_serializer=quota_dot_v1_dot_quota__pb2.AuthorizeRequest.SerializeToString,
                 response_deserializer=quota_dot_v1_dot_quota__pb2.AuthorizeResponse.FromString,
                 _registered_method=True)
+        self.AuthorizeBatch = channel.unary_unary(
+                '/quota.v1.QuotaService/AuthorizeBatch',
+                request_serializer=quota_dot_v1_dot_quota__pb2.AuthorizeBatchRequest.SerializeToString,
+                response_deserializer=quota_dot_v1_dot_quota__pb2.AuthorizeBatchResponse.FromString,
+                _registered_method=True)
         self.Commit = channel.unary_unary(
                 '/quota.v1.QuotaService/Commit',
                 request_serializer=quota_dot_v1_dot_quota__pb2.CommitRequest.SerializeToString,
@@ -101,6 +106,20 @@ class QuotaServiceServicer:
         Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the key is in use with other content;
         FAILED_PRECONDITION / RESERVATION_ENDED: the key's reservation has ended; INVALID_ARGUMENT / PRICE_NOT_ALLOWED: an own price for a model that
         is not `caller_priced`; INVALID_ARGUMENT / AMOUNT_TOO_LARGE: a request of more than 9,000 USD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AuthorizeBatch(self, request, context):
+        """Authorizes up to 256 requests at once: for gateways and agents that have many. Each is decided and answered as Authorize would have done, one after
+        the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs.
+
+        A call that ends early may have decided some of its requests: repeat it, each key is answered as before. It counts as one call where the server
+        sheds load.
+
+        Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`), and nothing was done for any. What a
+        request alone is refused with, as Authorize would refuse it, stands in its result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +192,11 @@ def add_QuotaServiceServicer_to_server(servicer, server):
                     request_deserializer=quota_dot_v1_dot_quota__pb2.AuthorizeRequest.FromString,
                     response_serializer=quota_dot_v1_dot_quota__pb2.AuthorizeResponse.SerializeToString,
             ),
+            'AuthorizeBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.AuthorizeBatch,
+                    request_deserializer=quota_dot_v1_dot_quota__pb2.AuthorizeBatchRequest.FromString,
+                    response_serializer=quota_dot_v1_dot_quota__pb2.AuthorizeBatchResponse.SerializeToString,
+            ),
             'Commit': grpc.unary_unary_rpc_method_handler(
                     servicer.Commit,
                     request_deserializer=quota_dot_v1_dot_quota__pb2.CommitRequest.FromString,
@@ -239,6 +263,33 @@ class QuotaService:
             '/quota.v1.QuotaService/Authorize',
             quota_dot_v1_dot_quota__pb2.AuthorizeRequest.SerializeToString,
             quota_dot_v1_dot_quota__pb2.AuthorizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AuthorizeBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/quota.v1.QuotaService/AuthorizeBatch',
+            quota_dot_v1_dot_quota__pb2.AuthorizeBatchRequest.SerializeToString,
+            quota_dot_v1_dot_quota__pb2.AuthorizeBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

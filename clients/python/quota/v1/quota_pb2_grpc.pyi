@@ -53,6 +53,16 @@ class QuotaServiceStub:
     FAILED_PRECONDITION / RESERVATION_ENDED: the key's reservation has ended; INVALID_ARGUMENT / PRICE_NOT_ALLOWED: an own price for a model that
     is not `caller_priced`; INVALID_ARGUMENT / AMOUNT_TOO_LARGE: a request of more than 9,000 USD.
     """
+    AuthorizeBatch: _grpc.UnaryUnaryMultiCallable[_quota_pb2.AuthorizeBatchRequest, _quota_pb2.AuthorizeBatchResponse]
+    """Authorizes up to 256 requests at once: for gateways and agents that have many. Each is decided and answered as Authorize would have done, one after
+    the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs.
+
+    A call that ends early may have decided some of its requests: repeat it, each key is answered as before. It counts as one call where the server
+    sheds load.
+
+    Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`), and nothing was done for any. What a
+    request alone is refused with, as Authorize would refuse it, stands in its result.
+    """
     Commit: _grpc.UnaryUnaryMultiCallable[_quota_pb2.CommitRequest, _quota_pb2.CommitResponse]
     """Charges the actual usage and returns the rest of the hold. Never fails for lack of budget: what is above the hold is charged and shown as
     `overrun`; what comes after expiry or release is charged and shown as `late`.
@@ -113,6 +123,16 @@ class QuotaServiceAsyncStub(QuotaServiceStub):
     Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the key is in use with other content;
     FAILED_PRECONDITION / RESERVATION_ENDED: the key's reservation has ended; INVALID_ARGUMENT / PRICE_NOT_ALLOWED: an own price for a model that
     is not `caller_priced`; INVALID_ARGUMENT / AMOUNT_TOO_LARGE: a request of more than 9,000 USD.
+    """
+    AuthorizeBatch: _aio.UnaryUnaryMultiCallable[_quota_pb2.AuthorizeBatchRequest, _quota_pb2.AuthorizeBatchResponse]  # type: ignore[assignment]
+    """Authorizes up to 256 requests at once: for gateways and agents that have many. Each is decided and answered as Authorize would have done, one after
+    the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs.
+
+    A call that ends early may have decided some of its requests: repeat it, each key is answered as before. It counts as one call where the server
+    sheds load.
+
+    Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`), and nothing was done for any. What a
+    request alone is refused with, as Authorize would refuse it, stands in its result.
     """
     Commit: _aio.UnaryUnaryMultiCallable[_quota_pb2.CommitRequest, _quota_pb2.CommitResponse]  # type: ignore[assignment]
     """Charges the actual usage and returns the rest of the hold. Never fails for lack of budget: what is above the hold is charged and shown as
@@ -177,6 +197,22 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: NOT_FOUND / ORGANIZATION_NOT_FOUND; ALREADY_EXISTS / IDEMPOTENCY_CONFLICT: the key is in use with other content;
         FAILED_PRECONDITION / RESERVATION_ENDED: the key's reservation has ended; INVALID_ARGUMENT / PRICE_NOT_ALLOWED: an own price for a model that
         is not `caller_priced`; INVALID_ARGUMENT / AMOUNT_TOO_LARGE: a request of more than 9,000 USD.
+        """
+
+    @_abc_1.abstractmethod
+    def AuthorizeBatch(
+        self,
+        request: _quota_pb2.AuthorizeBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_quota_pb2.AuthorizeBatchResponse, _abc.Awaitable[_quota_pb2.AuthorizeBatchResponse]]:
+        """Authorizes up to 256 requests at once: for gateways and agents that have many. Each is decided and answered as Authorize would have done, one after
+        the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs.
+
+        A call that ends early may have decided some of its requests: repeat it, each key is answered as before. It counts as one call where the server
+        sheds load.
+
+        Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`), and nothing was done for any. What a
+        request alone is refused with, as Authorize would refuse it, stands in its result.
         """
 
     @_abc_1.abstractmethod
