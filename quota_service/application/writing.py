@@ -24,8 +24,8 @@ from quota_service.domain.errors import IdempotencyConflict, StoreUnavailable
 
 class WriterSettings(NamedTuple):
     """`batch_max` entries go into one transaction. Commits wait `answer_ms` for the ledger, then are
-    BUFFERED. Where nobody waits, more events are waited for, `linger_ms` at most: a transaction costs much,
-    and one more entry in it little.
+    BUFFERED. A transaction costs much, and one more entry in it little: where nobody waits, more events are
+    waited for, `linger_ms` at most; where many do (`crowd` entries were in the last one), `crowd_ms`.
 
     The own queue holds `queue_max` events; what does not fit is left to be found in the stream. After a
     failure the writer pauses for `pause_ms`.
@@ -36,6 +36,8 @@ class WriterSettings(NamedTuple):
     answer_ms: int = 5_000
     pause_ms: int = 250
     linger_ms: int = 25
+    crowd: int = 8
+    crowd_ms: int = 4
 
 
 class Observer(DeliveryObserver, Protocol):
@@ -88,6 +90,7 @@ class LedgerWriter:
         self._queue: list[_Pending] = []
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()  # somebody waits, or there is enough for a transaction
+        self._written_last = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._finishing: set[asyncio.Task[None]] = set()
@@ -148,15 +151,18 @@ class LedgerWriter:
                 self._queue[: self._settings.batch_max],
                 self._queue[self._settings.batch_max :],
             )
+            self._written_last = len(batch)
             if not await self._write(batch):
                 await asyncio.sleep(self._settings.pause_ms / 1000)
 
     async def _linger(self) -> None:
-        """Until there is something to hurry for, but not for long."""
+        """Until there is something to hurry for, or company that is sure to come; neither for long."""
         if not self._hurry.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.linger_ms / 1000):
                     await self._hurry.wait()
+        elif self._written_last >= self._settings.crowd:
+            await asyncio.sleep(self._settings.crowd_ms / 1000)
         if len(self._queue) <= self._settings.batch_max:
             self._hurry.clear()
 

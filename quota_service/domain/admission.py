@@ -10,7 +10,7 @@ from typing import NamedTuple
 from quota_service.domain import ratelimit
 from quota_service.domain.amounts import METERS, REQUEST_COST_MICROS_MAX, Amounts, Limits, Meter
 from quota_service.domain.budget import Mode
-from quota_service.domain.pricing import PICO_PER_MICRO, Usage, cost_pico
+from quota_service.domain.pricing import PICO_PER_MICRO, rate_for
 from quota_service.domain.ratelimit import Gauge, RateTerm
 from quota_service.domain.reservation import Hold
 from quota_service.domain.terms import Alternative, Counters, Term, Terms
@@ -79,11 +79,10 @@ def _tokens_in(hold: Hold, meter: Meter, room: int) -> int:
 
 def output_prices(hold: Hold) -> tuple[int, int]:
     """What a request costs without output, and for each output token, in pico-USD."""
-    fixed, more = (
-        cost_pico(hold.rates, Usage(hold.input_tokens, 0, 0, output, hold.own_cost_micros))
-        for output in (0, 1)
-    )
-    return fixed, more - fixed
+    if hold.own_cost_micros is not None:
+        return hold.own_cost_micros * PICO_PER_MICRO, 0
+    rate = rate_for(hold.rates, hold.input_tokens)
+    return hold.input_tokens * rate.input_pico, rate.output_pico
 
 
 def short_meters(counters: Counters, demand: Amounts, ceilings: Limits) -> tuple[Meter, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import chain
 
 import structlog
+from google.rpc.status_pb2 import Status
 
 from quota.v1 import quota_pb2 as pb
 from quota_service.application.requests import Authorizes
@@ -19,24 +19,28 @@ TOGETHER = 64
 
 log = structlog.get_logger(__name__)
 
-Result = pb.AuthorizeBatchResponse.Result
+
+async def authorized(
+    use_case: Authorizes, requests: Sequence[pb.AuthorizeRequest]
+) -> pb.AuthorizeBatchResponse:
+    """One result for each request, in their order. They are asked for in that order, too."""
+    response = pb.AuthorizeBatchResponse()
+    for start in range(0, len(requests), TOGETHER):
+        together = requests[start : start + TOGETHER]
+        for told in await asyncio.gather(*(_told(use_case, each) for each in together)):
+            result = response.results.add()
+            if isinstance(told, Status):
+                result.error.MergeFrom(told)
+            else:
+                result.response.MergeFrom(told)
+    return response
 
 
-async def results(use_case: Authorizes, requests: Sequence[pb.AuthorizeRequest]) -> list[Result]:
-    """One for each request, in their order. They are asked for in that order, too."""
-    parts = [
-        await asyncio.gather(*(_result(use_case, each) for each in requests[start : start + TOGETHER]))
-        for start in range(0, len(requests), TOGETHER)
-    ]
-    return list(chain.from_iterable(parts))
-
-
-async def _result(use_case: Authorizes, request: pb.AuthorizeRequest) -> Result:
+async def _told(use_case: Authorizes, request: pb.AuthorizeRequest) -> pb.AuthorizeResponse | Status:
     try:
-        answer = await use_case.authorize(convert.authorize_request(request))
-        return Result(response=convert.authorize_response(answer))
+        return convert.authorize_response(await use_case.authorize(convert.authorize_request(request)))
     except QuotaError as error:
-        return Result(error=status_of(error))
+        return status_of(error)
     except Exception:  # as for a call of its own: no text of it leaves, and others have their answers
         log.exception("unexpected", method="quota.v1.QuotaService/AuthorizeBatch")
-        return Result(error=status_of(InternalFault()))
+        return status_of(InternalFault())

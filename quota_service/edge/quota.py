@@ -47,8 +47,7 @@ class QuotaServicer(QuotaServiceServicer):
     async def AuthorizeBatch(
         self, request: pb.AuthorizeBatchRequest, context: Context
     ) -> pb.AuthorizeBatchResponse:
-        results = await batches.results(self._use_cases.authorization, request.requests)
-        return pb.AuthorizeBatchResponse(results=results)
+        return await batches.authorized(self._use_cases.authorization, request.requests)
 
     async def Commit(self, request: pb.CommitRequest, context: Context) -> pb.CommitResponse:
         result = await self._use_cases.commits.commit(convert.commit_request(request))

@@ -21,6 +21,7 @@ from quota_service.domain.pricing import Rate
 from quota_service.domain.reservation import Hold, Keeping, Settlement, State, WindowRef
 from quota_service.domain.sharing import Shared
 from quota_service.domain.subject import Subject
+from quota_service.domain.values import changed
 from quota_service.stores import former_documents
 
 VERSION = 2
@@ -312,7 +313,7 @@ def decode_hold(doc: bytes, live: bytes) -> Hold:
 
 def granted(draft: Hold, create_ms: int, expire_ms: int) -> Hold:
     """The hold that a script has just made of a draft."""
-    return replace(draft, create_ms=create_ms, expire_ms=expire_ms, charged=NOTHING)
+    return changed(draft, create_ms=create_ms, expire_ms=expire_ms, charged=NOTHING)
 
 
 def _moved(hold: Hold, moving: Live) -> Hold:
