@@ -36,7 +36,7 @@ class WriterSettings(NamedTuple):
     answer_ms: int = 5_000
     pause_ms: int = 250
     linger_ms: int = 25
-    crowd: int = 8
+    crowd: int = 4
     crowd_ms: int = 4
 
 
