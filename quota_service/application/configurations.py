@@ -103,5 +103,5 @@ class Configurations:
             self._plans.pop(organization, None)
             raise
         if known is None or configuration.version > known.configuration.version:
-            self._plans[organization] = Plans(configuration, self._aliases, self._room)
+            self._plans[organization] = Plans(configuration, self._aliases, self._room, known)
         return self._plans[organization]

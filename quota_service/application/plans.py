@@ -19,10 +19,11 @@ from quota_service.domain.budget import Budget
 from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.decision import Reason, Violation
 from quota_service.domain.ladder import LadderModel
+from quota_service.domain.matching import Matching
 from quota_service.domain.model_policy import allows, policy_for
 from quota_service.domain.period import Window
 from quota_service.domain.pricing import Model, RateCard, rate_card
-from quota_service.domain.ratelimit import RateTerm
+from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.schedule import pause_of, window_of
 from quota_service.domain.scope import Facts
@@ -88,12 +89,11 @@ class Plan:
         self._plans = plans
         self._sent = subject
         self._key = configuration.directory.api_keys.get(completed.api_key)
-        self._matching = tuple(
-            budget
-            for _, budget in sorted(configuration.budgets.items())
-            if not budget.disabled and scope.matches(budget.scope, self.facts)
+        self._matching = plans.budgets.of(self.facts)
+        self.rates = tuple(
+            ratelimit.term_of(limit, scope.each_value(limit.scope, self.facts))
+            for limit in plans.rate_limits.of(self.facts)
         )
-        self.rates = _rate_terms(configuration, self.facts)
         self._moment: Moment | None = None
 
     @property
@@ -203,14 +203,6 @@ def _model_not_allowed(
     return (Violation(Reason.MODEL_NOT_ALLOWED, message, f"modelPolicies/{policy.id}"),)
 
 
-def _rate_terms(configuration: Configuration, facts: Facts) -> tuple[RateTerm, ...]:
-    return tuple(
-        ratelimit.term_of(limit, scope.each_value(limit.scope, facts))
-        for _, limit in sorted(configuration.rate_limits.items())
-        if not limit.disabled and scope.matches(limit.scope, facts)
-    )
-
-
 def _missing_dimensions(configuration: Configuration, facts: Facts) -> tuple[Violation, ...]:
     return tuple(
         Violation(
@@ -230,10 +222,23 @@ class _Known(NamedTuple):
 
 
 class Plans:
-    """The plans of one configuration. Without a `room` of others they have one of their own."""
+    """The plans of one configuration. Without a `room` of others they have one of their own. `former`: those
+    of the configuration before.
+    """
 
-    def __init__(self, configuration: Configuration, aliases: ModelAliases, room: Room | None = None) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        aliases: ModelAliases,
+        room: Room | None = None,
+        former: Plans | None = None,
+    ) -> None:
         room = room or Room(PLANS_BYTES_MAX)
+        budgets, limits = configuration.budgets, configuration.rate_limits
+        self.budgets: Matching[Budget] = former.budgets.after(budgets) if former else Matching(budgets)
+        self.rate_limits: Matching[RateLimit] = (
+            former.rate_limits.after(limits) if former else Matching(limits)
+        )
         self.configuration = configuration
         self._aliases = aliases
         self._plans: Cache[tuple[Subject, str, str], Plan] = room.cache(lambda plan: plan.bytes)
