@@ -222,7 +222,9 @@ async def _live(valkey: Any) -> dict[Window, LiveWindow]:
 
 
 def _live_window(packed: bytes) -> LiveWindow:
-    spent, held, holds, overrun, _, _, added, moved, *_ = msgspec.msgpack.decode(packed)
+    told = msgspec.msgpack.decode(packed)
+    nothing = [[0, 0, 0]] * 5  # what is nothing is left out
+    spent, held, holds, overrun, _, _, added, moved, *_ = told if len(told) > 3 else [*told, *nothing]
     return LiveWindow(
         spent=Spent(*spent),
         held=Spent(*held),

@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-from quota_service.stores.valkey.scripts import ALL, ALONE, SHARED, Code, Script
+from quota_service.stores.valkey.scripts import ALL, ALONE, TOGETHER, Code, Script
 from tests.support.commands import authorize, draft, granted, term
 from tests.support.valkey import opened
 
@@ -37,7 +37,7 @@ def test_the_codes_in_lua_are_those_in_python() -> None:
 
 def test_every_file_is_a_script_that_is_loaded() -> None:
     files = {entry.name for entry in _SCRIPTS.iterdir() if entry.name.endswith(".lua")}
-    assert files == {*(f"{name}.lua" for name in SHARED), *(f"{script.verb}.lua" for script in ALL)}
+    assert files == {*(f"{name}.lua" for name in TOGETHER), *(f"{script.verb}.lua" for script in ALL)}
 
 
 @each_script

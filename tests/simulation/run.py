@@ -64,8 +64,8 @@ def run(seed: int, mutant: Mutant | None = None, trace: Callable[[str], None] | 
     loop.set_task_factory(cast(Any, by_owner(owner.get)))
     world = World(dice=dice, loop=loop, trace=trace, start_ms=START_MS + dice.randrange(2 * SOON_MS))
     simulation = _Simulation(world, mutant or Mutant())
-    names = SimpleNamespace(randbits=dice.getrandbits)
-    with mock.patch("quota_service.application.intents.secrets", names):
+    names = SimpleNamespace(urandom=dice.randbytes)
+    with mock.patch("quota_service.application.intents.os", names):
         try:
             loop.run(simulation.run())
         except Stuck:

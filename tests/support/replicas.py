@@ -45,6 +45,7 @@ class Replicas:
             "QUOTA_KEY_PEPPER": PEPPER,
             "QUOTA_LEFT_BEHIND_MS": "500",
             "QUOTA_CALLS_BEHIND_MAX": "1000",
+            "QUOTA_WORKERS": "1",  # what is killed dies at once
         }
         self._folder = folder
 
