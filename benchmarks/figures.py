@@ -9,7 +9,7 @@ from statistics import median
 from rich import box
 from rich.table import Table
 
-from benchmarks.rounds import SCENES, Cycle, Kind, Round
+from benchmarks.rounds import SCENES, TRIVIAL_OF, Cycle, Kind, Round
 
 MANY_LIMITS_RATIO_MAX = 2.0
 """The target: how much longer than under one budget an Authorize may wait under many limits."""
@@ -91,11 +91,12 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def _ratio(
-    kind: Kind, cycles: Sequence[Cycle], figure: Callable[[Round], float | None], to: Kind = Kind.TRIVIAL
+    kind: Kind, cycles: Sequence[Cycle], figure: Callable[[Round], float | None], to: Kind | None = None
 ) -> float | None:
+    other_kind = to or TRIVIAL_OF.get(kind, Kind.TRIVIAL)
     ratios = []
     for cycle in cycles:
-        own, other = figure(cycle[kind]), figure(cycle[to])
+        own, other = figure(cycle[kind]), figure(cycle[other_kind])
         ratios.append(own / other if own is not None and other else None)
     return _median(ratios)
 

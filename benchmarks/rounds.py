@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
+from itertools import cycle
 from typing import NamedTuple, TypeVar
 
 from benchmarks import scenario
 from benchmarks.load import Call, Run, Target, drive
 from benchmarks.processes import cpu_seconds
-from benchmarks.trivial import METHOD
 
 SETTLE_S = 0.1
 """After each round, so that what it left to be written to the ledger is not the next one's burden."""
@@ -20,9 +20,11 @@ SETTLE_S = 0.1
 class Kind(StrEnum):
     """What is measured."""
 
-    TRIVIAL = "trivial"
+    TRIVIAL = "trivial Authorize"
     AUTHORIZE = "Authorize"
+    TRIVIAL_COMMIT = "trivial Commit"
     COMMIT = "Commit"
+    TRIVIAL_PAIR = "trivial, both"
     PAIR = "Authorize + Commit"
     ONE_BUDGET = "one budget"
     MANY_LIMITS = "many limits"
@@ -35,6 +37,15 @@ SCENES = {
     Kind.DIVERTED: scenario.DIVERTED,
 }
 """Authorizes that are compared with each other, with one call in flight."""
+
+
+TRIVIAL_OF = {
+    Kind.TRIVIAL_COMMIT: Kind.TRIVIAL_COMMIT,
+    Kind.COMMIT: Kind.TRIVIAL_COMMIT,
+    Kind.TRIVIAL_PAIR: Kind.TRIVIAL_PAIR,
+    Kind.PAIR: Kind.TRIVIAL_PAIR,
+}
+"""What a kind is compared with: the same request, answered with a constant. All others: TRIVIAL."""
 
 
 class Pids(NamedTuple):
@@ -62,9 +73,10 @@ class Rounds:
     def __init__(self, service: Target, trivial: Target, pids: Pids, trivial_pid: int) -> None:
         self._authorize = service.method(scenario.AUTHORIZE)
         self._commit = service.method(scenario.COMMIT)
-        self._trivial = trivial.method(METHOD)
+        self._trivial_authorize = trivial.method(scenario.AUTHORIZE)
+        self._trivial_commit = trivial.method(scenario.COMMIT)
         self._pids = pids
-        self._trivial_pid = trivial_pid
+        self._trivial_pids = Pids(trivial_pid, ())
         self._requests = scenario.authorize_requests(scenario.NESTED)
         self._scenes = {kind: (scene, scenario.authorize_requests(scene)) for kind, scene in SCENES.items()}
 
@@ -76,17 +88,21 @@ class Rounds:
         async def measure(call: Call, requests: Iterator[bytes], pids: Pids = self._pids) -> Round:
             return await _measured(call, requests, pids, in_flight, seconds)
 
-        trivial = await measure(self._trivial, self._requests, Pids(self._trivial_pid, ()))
+        trivial = await measure(self._trivial_authorize, self._requests, self._trivial_pids)
         authorized = await measure(self._authorize, self._requests)
-        names = _checked(authorized, _granted)
-        committed = await measure(self._commit, map(scenario.commit_request, names))
+        commits = [scenario.commit_request(name) for name in _checked(authorized, _granted)]
+        trivial_commit = await measure(self._trivial_commit, cycle(commits), self._trivial_pids)
+        committed = await measure(self._commit, iter(commits))
         _checked(committed, scenario.in_ledger)
+        trivial_pair = await measure(self._trivial_pair, self._requests, self._trivial_pids)
         paired = await measure(self._pair, self._requests)
         _checked(paired, scenario.in_ledger)
         return {
             Kind.TRIVIAL: trivial,
             Kind.AUTHORIZE: authorized,
+            Kind.TRIVIAL_COMMIT: trivial_commit,
             Kind.COMMIT: committed,
+            Kind.TRIVIAL_PAIR: trivial_pair,
             Kind.PAIR: paired,
         }
 
@@ -101,6 +117,10 @@ class Rounds:
     async def _pair(self, request: bytes) -> bytes:
         reservation = _granted(await self._authorize(request))
         return await self._commit(scenario.commit_request(reservation))
+
+    async def _trivial_pair(self, request: bytes) -> bytes:
+        reservation = _granted(await self._trivial_authorize(request))
+        return await self._trivial_commit(scenario.commit_request(reservation))
 
 
 def _granted(answer: bytes) -> str:
