@@ -43,7 +43,7 @@ image: ## Build the image quota-service:local (needs Docker or Podman)
 demo-envoy: $(STAMP) ## A few calls through Envoy: allowed, streamed, downgraded, denied
 	@$(BIN)/python -m examples.envoy.demo
 
-bench-quick: $(STAMP) ## Measure Authorize/s and Commit/s for a few seconds
+bench-quick: $(STAMP) ## Compare Authorize and Commit with trivial calls for a minute (P1 to P4)
 	@$(BIN)/python -m benchmarks.quick
 
 bench-envoy: $(STAMP) ## Measure what Envoy's filters add to a call, for two minutes

@@ -101,7 +101,9 @@ def resident_bytes(pid: int) -> int:
 
 
 def processor_ticks() -> list[int]:
-    """How this machine's processors have spent their time so far, kind by kind."""
+    """How this machine's processors have spent their time so far, kind by kind; nothing without /proc."""
+    if not (_PROC / "stat").exists():
+        return []
     first = (_PROC / "stat").read_text().partition("\n")[0]
     return [int(ticks) for ticks in first.split()[1:9]]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 from google.protobuf.duration_pb2 import Duration
 
+from benchmarks.caller import Second, Work, WrongAnswer
 from quota.client import Connection
 from quota.v1 import budget_pb2, directory_pb2, quota_pb2, types_pb2
 
@@ -187,8 +190,26 @@ def commit_request(reservation: str) -> bytes:
     return quota_pb2.CommitRequest(name=reservation, usage=usage).SerializeToString()
 
 
-class WrongAnswer(Exception):
-    """A call was answered, but not as it must be for the measurement to mean anything."""
+def authorizing(scene: Scene, *, count: int | None = None) -> Work:
+    """Authorizes in an organization, without end unless it is said how many."""
+    requests = islice(authorize_requests(scene), count)
+    return Work(path=AUTHORIZE, requests=requests, check=partial(granted, scene=scene))
+
+
+def committing(scene: Scene, authorized: Iterable[bytes]) -> Work:
+    """A Commit for each of these answers to Authorize."""
+    requests = [commit_request(granted(answer, scene)) for answer in authorized]
+    return Work(path=COMMIT, requests=iter(requests), check=in_ledger)
+
+
+def pairing(scene: Scene) -> Work:
+    """Authorizes, each followed by its Commit."""
+
+    def follows(answer: bytes) -> bytes:
+        return commit_request(granted(answer, scene))
+
+    second = Second(path=COMMIT, request=follows)
+    return Work(path=AUTHORIZE, requests=authorize_requests(scene), check=in_ledger, then=second)
 
 
 def granted(answer: bytes, scene: Scene) -> str:
