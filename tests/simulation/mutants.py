@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from quota_service.application.requests import Durability
 from quota_service.application.writing import LedgerWriter
 from tests.simulation.replica import Replica
 from tests.simulation.run import Mutant
@@ -16,8 +17,8 @@ class _AcknowledgesFirst(LedgerWriter):
 
     async def _write(self, batch: Sequence[Any]) -> bool:
         for pending in batch:
-            if not pending.written.done():
-                pending.written.set_result(None)
+            if pending.told is not None and not pending.told.done():
+                pending.told.set_result(Durability.LEDGER)
         for pending in batch:
             await self._events.acknowledge(pending.event.entry.hold.organization, [pending.event])
         return await super()._write(list(batch))

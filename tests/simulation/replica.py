@@ -204,7 +204,7 @@ class Replica:
         runner.establish = recovery.establish
         parts.make("offline", Offline)
         parts.make("openings", Openings)
-        parts.make("outages", Outages)
+        parts.make("outages", Outages, processes=1)
         self.recording = parts.make("recording", Recording)
         self.authorization = parts.make("authorization", Authorization)
         self.commits = parts.make("commits", Commits)
