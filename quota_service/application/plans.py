@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from quota_service.application import messages
+from quota_service.application import messages, objections
 from quota_service.application.caching import Cache, Room
 from quota_service.application.ports import ModelAliases
 from quota_service.application.terms import Bounds, facts_of, ladder_model, term_at, term_of
@@ -20,14 +20,13 @@ from quota_service.domain.configuration import Configuration, ModelKey
 from quota_service.domain.decision import Reason, Violation
 from quota_service.domain.ladder import LadderModel
 from quota_service.domain.matching import Matching
-from quota_service.domain.model_policy import allows, policy_for
 from quota_service.domain.period import Window
 from quota_service.domain.pricing import Model, RateCard, rate_card
 from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.reservation import WindowRef
 from quota_service.domain.schedule import pause_of, window_of
 from quota_service.domain.scope import Facts
-from quota_service.domain.subject import Subject, SubjectFault, SubjectProblem, complete
+from quota_service.domain.subject import Subject, complete
 from quota_service.domain.terms import Basis, Term, Terms
 
 PLANS_BYTES_MAX = 32 * 1024 * 1024
@@ -38,13 +37,6 @@ _PLAN_BYTES, _BYTES_PER_TERM, _TERM_BYTES = 2_500, 400, 700
 """What a plan takes, what each of its terms adds (most of it is how the store encodes it), and what a term
 takes that plans share. As measured, rounded up.
 """
-
-_REASONS = {
-    SubjectFault.UNKNOWN: Reason.SUBJECT_UNKNOWN,
-    SubjectFault.CONTRADICTORY: Reason.SUBJECT_CONTRADICTORY,
-    SubjectFault.DISABLED: Reason.SUBJECT_DISABLED,
-    SubjectFault.REVOKED: Reason.API_KEY_REVOKED,
-}
 
 
 class Moment(NamedTuple):
@@ -77,14 +69,14 @@ class Plan:
         self.problems = problems
         self.facts = facts_of(completed, model, asked)
         self.ladder_model = ladder_model(model, asked)
-        self.registers = configuration.organization.create_unknown_subjects and _registrable(
+        self.registers = configuration.organization.create_unknown_subjects and objections.registrable(
             completed, problems
         )
-        self.unknown = _subject_violations(problems)
+        self.unknown = objections.subject_violations(problems)
         self.violations = (
             *(() if self.registers else self.unknown),
-            *_missing_dimensions(configuration, self.facts),
-            *_model_not_allowed(configuration, completed, model),
+            *objections.missing_dimensions(configuration, self.facts),
+            *objections.model_not_allowed(configuration, completed, model),
         )
         self._plans = plans
         self._sent = subject
@@ -181,37 +173,6 @@ _NO_BASIS = Basis(organization="", version=0)
 
 def _within(basis: Basis, now_ms: int) -> bool:
     return basis.from_ms <= now_ms and (basis.until_ms is None or now_ms < basis.until_ms)
-
-
-def _subject_violations(problems: Iterable[SubjectProblem]) -> tuple[Violation, ...]:
-    return tuple(Violation(_REASONS[problem.fault], problem.message, problem.source) for problem in problems)
-
-
-def _registrable(subject: Subject, problems: tuple[SubjectProblem, ...]) -> bool:
-    """Whether unknown names are all that is wrong. A key must have somebody to belong to."""
-    owned = bool(subject.user or subject.team) or not subject.api_key
-    return bool(problems) and owned and all(problem.fault is SubjectFault.UNKNOWN for problem in problems)
-
-
-def _model_not_allowed(
-    configuration: Configuration, subject: Subject, model: Model | None
-) -> tuple[Violation, ...]:
-    policy = policy_for(subject.team, configuration.model_policies)
-    if policy is None or model is None or allows(policy, model):
-        return ()
-    message = messages.model_not_allowed(policy, model)
-    return (Violation(Reason.MODEL_NOT_ALLOWED, message, f"modelPolicies/{policy.id}"),)
-
-
-def _missing_dimensions(configuration: Configuration, facts: Facts) -> tuple[Violation, ...]:
-    return tuple(
-        Violation(
-            Reason.DIMENSION_REQUIRED,
-            f"The organization requires a {dimension.name.lower()} with every request.",
-        )
-        for dimension in configuration.organization.required_dimensions
-        if not scope.dimension_value(facts, dimension)
-    )
 
 
 class _Known(NamedTuple):

@@ -8,36 +8,22 @@ without being read. What former versions wrote can be read, too: see `former_doc
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
 import msgspec
 
 from quota_service.application.recovery_ports import LiveHold
 from quota_service.domain.amounts import NOTHING, Amounts
 from quota_service.domain.pricing import Rate
-from quota_service.domain.reservation import Hold, Keeping, Settlement, State, WindowRef
-from quota_service.domain.sharing import Shared
+from quota_service.domain.reservation import Hold, Settlement, State, WindowRef
 from quota_service.domain.subject import Subject
 from quota_service.domain.values import changed
 from quota_service.stores import former_documents
+from quota_service.stores.places import packed_places, windows_of_places
 
 VERSION = 2
 """Of how a hold that is open is kept in the ledger."""
-
-VALUES_UNKNOWN = -1
-
-
-class Place(NamedTuple):
-    """Where a hold counts. `end_ms` 0: no end; `max_values` -1: how the window is kept is not known."""
-
-    end_ms: int
-    name: str
-    opening: int
-    keep_ms: int
-    max_values: int
 
 
 class _Fixed(msgspec.Struct, frozen=True, array_like=True):
@@ -97,7 +83,6 @@ decode_kept = msgspec.msgpack.Decoder(LiveHold).decode
 
 _pack = msgspec.msgpack.Encoder().encode
 _decode_document = msgspec.msgpack.Decoder(Document).decode
-_decode_places = msgspec.msgpack.Decoder(tuple[Place, ...]).decode
 _decode_subject = msgspec.msgpack.Decoder(_Subject).decode
 _decode_live = msgspec.msgpack.Decoder(Live).decode
 _decode_former_live = msgspec.json.Decoder(Live).decode
@@ -106,48 +91,6 @@ _decode_former_live = msgspec.json.Decoder(Live).decode
 # neither marks nor requests, the document. Scripts know no binary data, only strings; each part is one.
 _FIVE, _NEITHER, _STRING = b"\x95", _pack(False) * 2, struct.Struct(">BI")
 _STRING_32 = 0xDB
-
-
-def name_of(window: WindowRef) -> str:
-    """A window among those of its organization: what may contain anything comes last."""
-    return f"{window.budget}/{window.start_ms}/{window.each_value}"
-
-
-def window_of(name: str, end_ms: int | None) -> WindowRef:
-    """The window of a name."""
-    budget, start_ms, each_value = name.split("/", 2)
-    return WindowRef(budget, each_value, int(start_ms), end_ms)
-
-
-def place_of(window: WindowRef, keeping: Keeping | None) -> Place:
-    """Where a window is kept, and how (`None`: that is not known)."""
-    if keeping is None:
-        return Place(window.end_ms or 0, name_of(window), 0, 0, VALUES_UNKNOWN)
-    max_values, opening, keep_ms = keeping
-    return Place(window.end_ms or 0, name_of(window), opening, keep_ms, max_values)
-
-
-_packed_places = Shared[bytes]()
-
-
-def _places(hold: Hold) -> bytes:
-    """Where it counts."""
-    windows, keepings = hold.windows, hold.keepings
-    packed = _packed_places.get((id(windows), id(keepings)))
-    if packed is None:
-        known: Sequence[Keeping | None] = keepings or (None,) * len(windows)
-        packed = _pack([place_of(*each) for each in zip(windows, known, strict=True)])
-        _packed_places.put((windows, keepings), packed)
-    return packed
-
-
-@lru_cache(maxsize=4096)
-def _kept_windows(places: bytes) -> tuple[tuple[WindowRef, ...], tuple[Keeping, ...]]:
-    found = _decode_places(places)
-    windows = tuple([window_of(place.name, place.end_ms or None) for place in found])
-    if any(place.max_values == VALUES_UNKNOWN for place in found):
-        return windows, ()
-    return windows, tuple([Keeping(place.max_values, place.opening, place.keep_ms) for place in found])
 
 
 @lru_cache(maxsize=4096)
@@ -177,7 +120,7 @@ def encode_document(hold: Hold) -> bytes:
     return _pack(
         Document(
             _Fixed(
-                msgspec.Raw(_places(hold)),
+                msgspec.Raw(packed_places(hold)),
                 hold.rates,
                 hold.caller_priced,
                 hold.own_cost_micros,
@@ -220,7 +163,7 @@ def encode_live(hold: Hold) -> bytes:
 def kept(hold: Hold) -> LiveHold:
     """A live hold as keys are made anew from it. `whole`: all but the epoch of how Valkey keeps it."""
     return LiveHold(
-        _places(hold),
+        packed_places(hold),
         hold.remaining,
         hold.reservation,
         hold.idempotency_key,
@@ -237,7 +180,7 @@ def _string(part: bytes) -> tuple[bytes, bytes]:
 
 def windows_of(hold: LiveHold) -> tuple[WindowRef, ...]:
     """Where it counts."""
-    return _kept_windows(hold.windows)[0]
+    return windows_of_places(hold.windows)[0]
 
 
 def in_epoch(epoch: int) -> bytes:
@@ -278,7 +221,7 @@ def decode_hold(doc: bytes, live: bytes) -> Hold:
         return _moved(former_documents.draft_of(doc), moving)
     fixed = _decode_document(doc)
     read = fixed.fixed
-    windows, keepings = _kept_windows(bytes(read.places))
+    windows, keepings = windows_of_places(bytes(read.places))
     return Hold(
         organization=fixed.organization,
         reservation=fixed.reservation,

@@ -11,7 +11,7 @@ import re
 
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import WindowRef
-from quota_service.stores.hold_documents import name_of
+from quota_service.stores.places import name_of
 
 LAYOUT = 2
 """Of what is kept under the keys. Those of another layout are made anew from the ledger."""

@@ -10,7 +10,8 @@ from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.reservation import Hold, State, WindowRef
 from quota_service.domain.terms import Counters
 from quota_service.domain.windows import OUTLIVE_MS
-from quota_service.stores.hold_documents import decode_hold, window_of
+from quota_service.stores.hold_documents import decode_hold
+from quota_service.stores.places import window_of
 from quota_service.stores.valkey import codec, scripts
 from quota_service.stores.valkey.connection import Connection
 from quota_service.stores.valkey.events import event_of_stream

@@ -15,7 +15,8 @@ from quota_service.domain.budget import Mode
 from quota_service.domain.ratelimit import RateTerm
 from quota_service.domain.reservation import Keeping, WindowRef
 from quota_service.domain.terms import Alternative, Term, Terms
-from quota_service.stores.hold_documents import encode_document, place_of
+from quota_service.stores.hold_documents import encode_document
+from quota_service.stores.places import place_of
 from quota_service.stores.valkey.codec import pack
 from quota_service.stores.valkey.keys import Keys
 

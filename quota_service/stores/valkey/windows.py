@@ -16,7 +16,7 @@ from quota_service.domain.opening import (
     Opened,
 )
 from quota_service.stores import hold_documents
-from quota_service.stores.hold_documents import place_of
+from quota_service.stores.places import place_of
 from quota_service.stores.valkey import codec, replies, scripts
 from quota_service.stores.valkey.codec import Body
 from quota_service.stores.valkey.runner import Runner
