@@ -7,7 +7,7 @@ PYTEST_ARGS ?= -n 3 --dist loadscope --no-loadscope-reorder
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-secure test check format proto proto-baseline lock image demo-envoy bench-quick bench-envoy chaos fuzz clean
+.PHONY: help run run-secure test check format proto proto-baseline lock image demo-envoy bench bench-quick bench-memory bench-envoy chaos fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,12 @@ demo-envoy: $(STAMP) ## A few calls through Envoy: allowed, streamed, downgraded
 
 bench-quick: $(STAMP) ## Compare Authorize and Commit with trivial calls for a minute (P1 to P4)
 	@$(BIN)/python -m benchmarks.quick
+
+bench: $(STAMP) ## Compare everything with its target, for a quarter of an hour (BENCH_ARGS="--only P6,P7")
+	@$(BIN)/python -m benchmarks.bench $(BENCH_ARGS)
+
+bench-memory: $(STAMP) ## What a million calls leave in a worker's memory, for ten minutes (P10)
+	@$(BIN)/python -m benchmarks.memory
 
 bench-envoy: $(STAMP) ## Measure what Envoy's filters add to a call, for two minutes
 	@$(BIN)/python -m benchmarks.envoy

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle
 from statistics import median
 
 from benchmarks import scenario
 from benchmarks.laboratory import Laboratory, Round, Server
+from benchmarks.outcome import Point, Told
 from benchmarks.scenario import NESTED
 from benchmarks.targets import Figure
 
@@ -67,7 +68,7 @@ async def paced(laboratory: Laboratory, *, per_second: float, seconds: float) ->
 
 
 async def measured(
-    laboratory: Laboratory, *, cycles: int, seconds: float, told: Callable[[str], None]
+    laboratory: Laboratory, *, cycles: int, seconds: float, told: Told
 ) -> tuple[Sequence[Cycle], Sequence[Pace]]:
     """So many cycles, then as many at half the rate. `told` hears how far it is."""
     await saturated(laboratory, seconds=WARM_UP_S)
@@ -112,6 +113,11 @@ def figures(cycles: Sequence[Cycle], paces: Sequence[Pace]) -> list[Figure]:
             f" ÷ {median(each.trivial.cpu_us + each.trivial_commit.cpu_us for each in cycles):.0f} µs",
         ),
     ]
+
+
+def points(cycles: Sequence[Cycle], paces: Sequence[Pace]) -> list[Point]:
+    """Every round, as it is written."""
+    return [*map(asdict, cycles), *map(asdict, paces)]
 
 
 def ratio(number: str, rounds: Sequence[float], note: str) -> Figure:

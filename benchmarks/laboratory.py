@@ -24,10 +24,14 @@ IN_FLIGHT = 100
 SETTLE_S = 0.3
 """After each round, so that what it left to be written to the ledger counts, and is not the next one's."""
 
+KEY_PREFIX = "quota/"
+"""Of the service's keys in Valkey."""
+
 ENVIRONMENT = {
     # Load and stores share the server's cores: what waits is to be measured, not refused.
     "QUOTA_PATIENCE_MS": "5000",
     "QUOTA_CALLS_BEHIND_MAX": "1000",
+    "QUOTA_KEY_PREFIX": KEY_PREFIX,
 }
 
 HAS_WORKERS = any(option.name == "workers" for option in serve.params)
@@ -118,9 +122,7 @@ async def served(
     on: EmbeddedStores, *, workers: int = 1, connections: int = CONNECTIONS
 ) -> AsyncIterator[Server]:
     """The service as in production, but that it asks nobody who they are. Raises StartFailed."""
-    command = ["quota_service", "serve", "--address", "127.0.0.1:0", "--log-level", "error"]
-    if HAS_WORKERS:
-        command += ["--workers", str(workers)]
+    command = serve_command(workers=workers)
     pids = tuple(pid for pid in (on.valkey.pid, on.postgres.pid) if pid is not None)
     async with _server(command, _environment(on), pids, connections) as server:
         yield server
@@ -162,6 +164,12 @@ async def first_answers(service: Server, scene: scenario.Scene) -> tuple[bytes, 
     _, authorized = await service.saturated(scenario.authorizing(scene, count=1), seconds=10, in_flight=1)
     _, committed = await service.saturated(scenario.committing(scene, authorized), seconds=10, in_flight=1)
     return authorized[0], committed[0]
+
+
+def serve_command(*, workers: int = 1) -> list[str]:
+    """What is run to serve."""
+    command = ["quota_service", "serve", "--address", "127.0.0.1:0", "--log-level", "error"]
+    return [*command, "--workers", str(workers)] if HAS_WORKERS else command
 
 
 def _environment(on: EmbeddedStores) -> dict[str, str]:

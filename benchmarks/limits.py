@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ import uvloop
 from benchmarks import machine, scenario
 from benchmarks.caller import CallsFailed
 from benchmarks.laboratory import Server, seed, served, stores
+from benchmarks.outcome import Told
 from benchmarks.processes import StartFailed
 from benchmarks.scenario import Scene
 from benchmarks.targets import Figure
@@ -37,7 +38,7 @@ class Waits(NamedTuple):
     diverted_ms: float
 
 
-async def measured(service: Server, told: Callable[[str], None]) -> Figure:
+async def measured(service: Server, told: Told) -> Figure:
     """Founds the organizations and makes calls in each in turn. Raises CallsFailed."""
     await seed(service, SCENES)
     cycles = []

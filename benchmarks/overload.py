@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import open_loop, scenario
+from benchmarks.laboratory import serve_command
 from benchmarks.pairs import Pairs, Phase, quantile_ms
 from benchmarks.processes import (
     Running,
@@ -122,8 +123,7 @@ async def _served() -> AsyncIterator[Running]:
                 "QUOTA_WORKERS": "1",
                 "QUOTA_PATIENCE_MS": "1000",  # Valkey waits for a core here, and is not away
             }
-            serve = ("quota_service", "serve", "--address", "127.0.0.1:0", "--log-level", "error")
-            async with running(*serve, environment=environment) as service:
+            async with running(*serve_command(), environment=environment) as service:
                 async with connect(service.address) as connection:
                     await scenario.seed(connection, scenario.NESTED)
                 yield service

@@ -94,6 +94,12 @@ def _processes() -> dict[int, tuple[int, int]]:
     return found
 
 
+def family(pid: int) -> list[int]:
+    """A process and its children."""
+    parents = _processes() if _PROC.exists() else {}
+    return [pid, *(child for child, (parent, _) in parents.items() if parent == pid)]
+
+
 def resident_bytes(pid: int) -> int:
     """Memory that a process has in use; 0 where there is no /proc."""
     path = _PROC / str(pid) / "statm"

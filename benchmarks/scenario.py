@@ -202,14 +202,15 @@ def committing(scene: Scene, authorized: Iterable[bytes]) -> Work:
     return Work(path=COMMIT, requests=iter(requests), check=in_ledger)
 
 
-def pairing(scene: Scene) -> Work:
-    """Authorizes, each followed by its Commit."""
+def pairing(scene: Scene, *, count: int | None = None) -> Work:
+    """Authorizes, each followed by its Commit; without end unless it is said how many."""
 
     def follows(answer: bytes) -> bytes:
         return commit_request(granted(answer, scene))
 
     second = Second(path=COMMIT, request=follows)
-    return Work(path=AUTHORIZE, requests=authorize_requests(scene), check=in_ledger, then=second)
+    requests = islice(authorize_requests(scene), count)
+    return Work(path=AUTHORIZE, requests=requests, check=in_ledger, then=second)
 
 
 def granted(answer: bytes, scene: Scene) -> str:

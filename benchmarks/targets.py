@@ -60,6 +60,9 @@ TARGETS: Mapping[str, Target] = {
     "P11": Target("p99 of GetBudgetStatus ÷ trivial", Bound.BELOW, 20),
     "P11 ledger": Target("p99 of ListLedgerEntries ÷ trivial", Bound.BELOW, 20),
     "P12": Target("decisions by AuthorizeBatch of 64 ÷ unary", Bound.AT_LEAST, 3),
+    "P1 by k6": Target("the same by k6", Bound.AT_LEAST, 0.6),
+    "P2 by k6": Target("the same by k6", Bound.AT_LEAST, 0.5),
+    "P3 by k6": Target("the same by k6", Bound.AT_MOST, 3),
     "L1": Target("p50 under many limits ÷ under one budget", Bound.AT_MOST, 2),
 }
 """By number. Each is a ratio within one run on one machine, but for the bytes. P11 is at 10,000,000 rows."""
