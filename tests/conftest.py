@@ -6,6 +6,7 @@ import gc
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Generator
 from pathlib import Path
@@ -46,6 +47,9 @@ def _prefer_memory() -> None:
 
 
 _prefer_memory()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever started the run in the background has Ctrl-C ignored; what the tests start would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Real stores have no even pace: a slow example is no finding. A database of examples would leave files.
 hypothesis.settings.register_profile("quota", deadline=None, database=None, print_blob=True)

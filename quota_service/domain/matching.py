@@ -47,6 +47,8 @@ class Matching(Generic[S]):
         for each in gone:
             place = _place(each.scope)
             after._kept[place] = tuple(other for other in after._kept.get(place, ()) if other is not each)
+            if not after._kept[place]:
+                del after._kept[place]
         after._keep(more)
         return after
 

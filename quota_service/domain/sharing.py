@@ -15,7 +15,7 @@ class Shared(Generic[V]):
     identities meanwhile. When there is room for no more, all are forgotten.
     """
 
-    def __init__(self, most: int = 4_096) -> None:
+    def __init__(self, most: int = 1_024) -> None:
         self._most = most
         self._made: dict[tuple[int, ...], tuple[V, tuple[object, ...]]] = {}
 

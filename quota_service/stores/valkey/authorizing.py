@@ -1,13 +1,14 @@
-"""Asks for decisions: one run of a script for all that are asked for at once."""
+"""Asks for decisions: one run of a script for all that are asked for at once, in the order of asking."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from quota_service.domain import commands
-from quota_service.domain.terms import Terms
+from quota_service.domain.terms import Basis, Terms
 from quota_service.stores.valkey import replies, scripts, terms
 from quota_service.stores.valkey.granting import authorized
 from quota_service.stores.valkey.runner import Arguments, Runner
@@ -27,13 +28,12 @@ class Authorizing:
 
     async def authorize(self, command: commands.Authorize) -> commands.AuthorizeAnswer:
         """What Valkey decides."""
-        basis = command.basis
-        kind = (basis.organization, basis.version, basis.from_ms, basis.until_ms)
+        kind = (command.basis.organization, command.basis.version)
         return authorized(command, await self._together.ask(kind, command))
 
     async def _decided(self, asked: Sequence[commands.Authorize]) -> Sequence[list[Any]]:
-        runner, basis = self._runner, asked[0].basis
-        keys, arguments = self._encode(asked)
+        runner, basis = self._runner, _common([command.basis for command in asked])
+        keys, arguments = self._encode(basis, asked)
         reply = await runner.run(
             basis.organization, scripts.AUTHORIZE, keys, arguments, patience_s=runner.settings.patience_s
         )
@@ -42,8 +42,7 @@ class Authorizing:
         _, now_ms, epoch, *own = reply
         return [[each[0], now_ms, epoch, *each[1:]] for each in own]
 
-    def _encode(self, asked: Sequence[commands.Authorize]) -> tuple[tuple[str, ...], Arguments]:
-        basis = asked[0].basis
+    def _encode(self, basis: Basis, asked: Sequence[commands.Authorize]) -> tuple[tuple[str, ...], Arguments]:
         organization = basis.organization
         kinds: dict[Terms, int] = {}
         own_keys: list[str] = []
@@ -78,3 +77,11 @@ class Authorizing:
         if encoded is None:
             encoded = self._encoded[shared] = terms.encode_terms(self._keys, organization, shared)
         return encoded
+
+
+def _common(bases: Sequence[Basis]) -> Basis:
+    """What several decisions rest on together. Where that time is over, each is worked out anew."""
+    ends = [basis.until_ms for basis in bases if basis.until_ms is not None]
+    return replace(
+        bases[0], from_ms=max(basis.from_ms for basis in bases), until_ms=min(ends) if ends else None
+    )

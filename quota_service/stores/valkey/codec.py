@@ -1,4 +1,4 @@
-"""How windows and events are written: JSON for what is fixed, MessagePack for what scripts change.
+"""How windows and events are written: MessagePack, and JSON for what only the ledger reads.
 
 The layouts are those at the head of `scripts/_prelude.lua`.
 """

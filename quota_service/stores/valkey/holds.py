@@ -1,4 +1,4 @@
-"""The store that decides: each command is one run of one script."""
+"""The store that decides: each command is one run of one script, or part of one."""
 
 from __future__ import annotations
 

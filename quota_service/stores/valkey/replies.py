@@ -68,5 +68,7 @@ def refusal(reply: list[Any]) -> Any:
             return commands.PriceRefused(now_ms=now_ms)
         case Code.FULL:
             raise BufferFull("Too much waits for the ledger, which does not answer; nothing was done.")
+        case Code.FAILED:
+            raise AssertionError(f"a script failed: {reply[-1]!r}")
         case code:
             raise AssertionError(f"a script answered {code!r} where it never does")

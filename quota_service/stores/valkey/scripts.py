@@ -28,6 +28,7 @@ class Code(IntEnum):
     OUT_OF_RANGE = -12
     FENCED = -13
     FULL = -14
+    FAILED = -15
 
 
 SHARED = ("_prelude", "_kept", "_windows", "_gauges", "_holds", "_prices", "_admission")

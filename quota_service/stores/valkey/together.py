@@ -48,12 +48,15 @@ class Together(Generic[T]):
             del self._gathered[kind]
         try:
             answers = await self._carry_out([item for item, _ in asked])
+            for (_, waiting), answer in zip(asked, answers, strict=True):
+                if not waiting.done():
+                    waiting.set_result(answer)
+        except asyncio.CancelledError:  # the loop ends
+            for _, waiting in asked:
+                waiting.cancel()
+            raise
         except Exception as error:  # whatever it is, it is theirs
             for _, waiting in asked:
                 if not waiting.done():
                     waiting.set_exception(error)
                     waiting.exception()  # retrieved: its caller may have gone
-            return
-        for (_, waiting), answer in zip(asked, answers, strict=True):
-            if not waiting.done():
-                waiting.set_result(answer)

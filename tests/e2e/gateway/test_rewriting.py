@@ -109,7 +109,7 @@ async def test_a_call_that_is_granted_a_part_asks_for_no_more(
 
 
 async def test_a_rewritten_body_keeps_every_byte_of_what_is_not_rewritten(
-    client: Client, envoy: Gateway, secret: str
+    client: Client, envoy: Gateway, secret: str, settled: Settled
 ) -> None:
     await leave_tokens(client, 1_000)
     await downgrade(client, CHAT)
@@ -117,7 +117,7 @@ async def test_a_rewritten_body_keeps_every_byte_of_what_is_not_rewritten(
         b'"messages":[{"role": "user",  "content": "\\u00e9 \xc3\xa9 \\ud83d\\ude00 \\/"}],'
         b'"seed":9007199254740993,"temperature":1.10,"top_p":1e-0,"metadata":{"model":"gpt-4o","max_tokens":"4"},"\\u0078":null'
     )
-    for chunks in (0, 3):
+    for number, chunks in enumerate((0, 3), 1):
         key = [("x-api-key", secret), ("content-type", "application/json")]
         body = b'{"max_tokens":4000,' + kept + b',"model":"gpt-4o"}'
         assert (await ask(envoy.address, post(CHAT.path, body, *key, chunks=chunks))).status == 200
@@ -128,6 +128,7 @@ async def test_a_rewritten_body_keeps_every_byte_of_what_is_not_rewritten(
         assert arrived.body.replace(b'"x":', b'"\\u0078":') == (
             b'{"max_tokens":%d,' % limit + kept + b',"model":"gpt-4o-mini"}'
         )
+        await settled(number)
         assert json.loads(arrived.body)
 
 

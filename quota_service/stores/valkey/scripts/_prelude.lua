@@ -41,6 +41,7 @@ local CODE = {
   OUT_OF_RANGE = -12,  -- a limit would be below 0, or higher than a limit may be
   FENCED = -13,        -- these keys are not what the caller takes them for: the store was lost, replaced or rolled back, or the caller is behind
   FULL = -14,          -- too many bytes of events wait for the ledger
+  FAILED = -15,        -- a fault of the script's own, {what}: others that it ran for are not affected
 }
 
 local DUE_PER_SCRIPT = 50              -- bounds the work that a caller does for others

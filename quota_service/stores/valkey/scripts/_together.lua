@@ -45,6 +45,12 @@ local function move_together(places, now, spent, held, holds, overrun)
   end
 end
 
+-- What is made of one request: its reply, or FAILED, what. A fault there must not keep what the others have changed from being written.
+local function alone(make, ...)
+  local is_done, told = pcall(make, ...)
+  return is_done and told or {CODE.FAILED, tostring(type(told) == 'table' and told.err or told)}
+end
+
 local function write_together()
   for _, entry in pairs(windows) do
     if entry[5] then keep_window(entry[3], entry[1], entry[2], entry[4]) end

@@ -120,26 +120,30 @@ local function repeated(again, content_hash)
   return {CODE.REPLAYED, hold.doc, hold.packed, standing(hold.windows)}
 end
 
-local function decided(again, key)
-  local intent, content_hash, ttl = argument(), argument(), tonumber(argument())
-  local offers = {}
+local function arguments_of_request()
+  local request = {intent = argument(), content_hash = argument(), ttl = tonumber(argument()), offers = {}}
   for i = 1, tonumber(argument()) do
-    offers[i] = {argument(), argument(), argument()}
+    request.offers[i] = {argument(), argument(), argument()}
   end
+  return request
+end
+
+local function decided(request, again, key)
+  local intent, content_hash = request.intent, request.content_hash
   local before = repeated(again, content_hash)
   if before then return before end
   if intent == 'refused' then return {CODE.REFUSED} end
   if is_buffer_full(70) then return {CODE.FULL} end
 
   local asked
-  for position, parts in ipairs(offers) do
+  for position, parts in ipairs(request.offers) do
     local offer = weigh(kinds[tonumber(parts[1])], cmsgpack.unpack(parts[2]), parts[3])
     if offer.unopened then return {CODE.UNOPENED} end
     asked = asked or offer
     if offer.grant then
       local passed_over = offer ~= asked and {obstacles(asked)}
       local expire, id, bytes = 0, '', 0
-      if intent == 'hold' then expire, id, bytes = held(offer, again, key, content_hash, ttl) end
+      if intent == 'hold' then expire, id, bytes = held(offer, again, key, content_hash, request.ttl) end
       return {CODE.OK, expire, id, bytes, position - 1, offer.grant, standing(offer.kind.places), passed_over}
     end
   end
@@ -149,7 +153,7 @@ end
 
 local reply = {CODE.OK, now, EPOCH}
 for i = 1, tonumber(argument()) do
-  reply[3 + i] = decided(KEYS[2 * i + 2], KEYS[2 * i + 3])
+  reply[3 + i] = alone(decided, arguments_of_request(), KEYS[2 * i + 2], KEYS[2 * i + 3])
 end
 write_together()
 if streamed > 0 then redis.call('HINCRBY', META, 'waiting', streamed) end

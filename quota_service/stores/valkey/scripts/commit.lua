@@ -93,7 +93,7 @@ end
 local reply = {CODE.OK, now}
 for i = 4, #KEYS do
   local at = 6 * (i - 4)
-  reply[i - 1] = committed(KEYS[i], cmsgpack.unpack(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3] == '1', ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
+  reply[i - 1] = alone(committed, KEYS[i], cmsgpack.unpack(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3] == '1', ARGV[at + 4], ARGV[at + 5], ARGV[at + 6])
 end
 write_together()
 if streamed > 0 then redis.call('HINCRBY', META, 'waiting', streamed) end
