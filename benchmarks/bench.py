@@ -20,7 +20,7 @@ import click
 import grpc.aio
 import uvloop
 
-from benchmarks import basics, curves, growth, k6, limits, machine, memory, outcome, scaling
+from benchmarks import basics, curves, growth, k6, limits, machine, memory, outcome, page, scaling
 from benchmarks.caller import CallsFailed
 from benchmarks.laboratory import laboratory, served, stores
 from benchmarks.outcome import Outcome, Told
@@ -110,13 +110,7 @@ async def _told_of(part: Part, told: Told) -> Outcome:
 
 def lines(folder: Path) -> list[str]:
     """Of every figure, what was last measured, and when."""
-    found: dict[str, str] = {}
-    for part in (*PARTS, memory.PART):
-        document = outcome.read(part, folder) or {"figures": ()}
-        for figure in document["figures"]:
-            line = outcome.figure(figure).line()
-            found[f"{figure['number']} {part}"] = f"{line}  [{document['machine']['date'][:16]}]"
-    return sorted(found.values(), key=lambda line: (line[0], int(line[1:4])))
+    return [f"{each.figure.line()}  [{each.date:%Y-%m-%d %H:%M}]" for each in page.measured(folder)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Draws what `make bench` has measured: benchmarks/results/*.json become docs/charts/*.svg.
+"""Draws what `make bench` has measured: benchmarks/results/*.json become docs/charts/*.svg, and the table of
+docs/performance.md.
 
 python -m benchmarks.charts
 """
@@ -12,7 +13,7 @@ from typing import Any
 
 import click
 
-from benchmarks import outcome
+from benchmarks import outcome, page
 from benchmarks.svg import Axis, Line, Panel, chart, rising_ticks
 from benchmarks.targets import TARGETS
 
@@ -32,6 +33,9 @@ def main(results: Path, folder: Path) -> None:
     for name, drawn in charts(results).items():
         (folder / f"{name}.svg").write_text(drawn)
         click.echo(folder / f"{name}.svg")
+    if folder == FOLDER:
+        page.PAGE.write_text(page.written(page.PAGE.read_text(), page.table(results)))
+        click.echo(page.PAGE)
 
 
 def charts(results: Path) -> Mapping[str, str]:
@@ -81,11 +85,12 @@ def latency(document: Document) -> str:
         line("trivial p99", "t", "trivial_p99"),
         line("trivial p50", "t", "trivial_p50", is_dashed=True),
     ]
-    largest = max(y for each in lines for _, y in each.points)
-    ticks = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000]
-    above = next((index for index, tick in enumerate(ticks) if tick >= largest), len(ticks) - 1)
+    found = [y for each in lines for _, y in each.points]
+    ticks = [factor * 10**power for power in range(-2, 5) for factor in (1, 2, 5)]
+    below = max(index for index, tick in enumerate(ticks) if tick <= min(found))
+    above = min(index for index, tick in enumerate(ticks) if tick >= max(found))
     rate = Axis(name="calls a second, sent when they are due", ticks=rising_ticks(points[-1]["per_second"]))
-    waits = Axis(name="", ticks=ticks[: above + 1], is_log=True, written="{:,g} ms".format)
+    waits = Axis(name="", ticks=ticks[below : above + 1], is_log=True, written="{:,g} ms".format)
     title = "Until the answer, one worker"
     return chart(title, _from(document), [_panel(rate, waits, lines)], width=WIDTH, height=HEIGHT)
 

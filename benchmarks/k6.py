@@ -39,6 +39,7 @@ PROTOSET = Path(__file__).parents[1] / "clients" / "quota.protoset"
 PROGRAM = Path(sys.executable).with_name("k6")
 
 CYCLES, ROUND_S = 5, 3
+WAITS = "grpc_req_duration"
 BEGUN = "begun"
 """What the script says when its users are there."""
 
@@ -154,12 +155,12 @@ def parsed(summary: str, scenarios: Sequence[Scenario]) -> Mapping[str, Found]:
     for each in scenarios:
         values = {
             metric: metrics.get(f"{metric}{{scenario:{each.name}}}", {}).get("values", {})
-            for metric in ("calls", "failures", "waits")
+            for metric in ("calls", "failures", WAITS)
         }
         calls, failures = (int(values[metric].get("count", 0)) for metric in ("calls", "failures"))
         if failures or not calls:
             raise CallsFailed(f"{failures} of {calls} calls of k6's {each.name} failed")
-        found[each.name] = Found(calls, calls / each.seconds, values["waits"]["p(99)"])
+        found[each.name] = Found(calls, calls / each.seconds, values[WAITS]["p(99)"])
     return found
 
 

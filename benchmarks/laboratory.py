@@ -124,8 +124,8 @@ async def served(
     """The service as in production, but that it asks nobody who they are. Raises StartFailed."""
     command = serve_command(workers=workers)
     pids = tuple(pid for pid in (on.valkey.pid, on.postgres.pid) if pid is not None)
-    async with _server(command, _environment(on), pids, connections) as server:
-        yield server
+    async with server(command, environment(on), pids, connections) as started:
+        yield started
 
 
 @asynccontextmanager
@@ -136,8 +136,8 @@ async def trivially_served(
     StartFailed.
     """
     encoded = [base64.b64encode(answer).decode() for answer in answers]
-    async with _server(["benchmarks.trivial", *encoded], _environment(on), (), connections) as server:
-        yield server
+    async with server(["benchmarks.trivial", *encoded], environment(on), (), connections) as started:
+        yield started
 
 
 @asynccontextmanager
@@ -172,12 +172,12 @@ def serve_command(*, workers: int = 1) -> list[str]:
     return [*command, "--workers", str(workers)] if HAS_WORKERS else command
 
 
-def _environment(on: EmbeddedStores) -> dict[str, str]:
+def environment(on: EmbeddedStores) -> dict[str, str]:
     return {**ENVIRONMENT, "QUOTA_VALKEY_URL": on.valkey_url, "QUOTA_POSTGRES_URL": on.postgres_url}
 
 
 @asynccontextmanager
-async def _server(
+async def server(
     command: Sequence[str], environment: dict[str, str], pids: tuple[int, ...], connections: int
 ) -> AsyncIterator[Server]:
     async with (

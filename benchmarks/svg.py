@@ -7,22 +7,42 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-STYLE = """
-text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: var(--ink); }
-.title { font-size: 15px; font-weight: 600; } .quiet { fill: var(--quiet); }
-.ground { fill: var(--ground); } .grid { stroke: var(--grid); } .axis { stroke: var(--quiet); }
+_SHAPES = """
+text { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+.title { font-size: 15px; font-weight: 600; }
+.label { font-weight: 600; paint-order: stroke; stroke-width: 5px; stroke-linejoin: round; }
 .line { fill: none; stroke-width: 2.25; stroke-linejoin: round; stroke-linecap: round; }
 .dashed { stroke-dasharray: 5 5; stroke-width: 1.75; } .cloud { opacity: 0.4; }
-.label { font-weight: 600; }
-.a { --tone: var(--a); } .b { --tone: var(--b); } .c { --tone: var(--c); } .t { --tone: var(--quiet); }
-.line { stroke: var(--tone); } .dot { fill: var(--tone); } .label { fill: var(--tone); }
-svg { --ink: #1f2328; --quiet: #656d76; --ground: #ffffff; --grid: #e4e8ec;
-  --a: #0a5fd0; --b: #b35900; --c: #1a7f4b; }
-@media (prefers-color-scheme: dark) {
-  svg { --ink: #e6edf3; --quiet: #8d96a0; --ground: #0d1117; --grid: #262c34;
-    --a: #6cb0ff; --b: #f0a04b; --c: #56d08a; }
-}
 """
+_COLOURS = """
+.ground {{ fill: {ground}; }} .grid {{ stroke: {grid}; }} .axis {{ stroke: {quiet}; }}
+.label {{ stroke: {ground}; }} text {{ fill: {ink}; }} text.quiet {{ fill: {quiet}; }}
+.line.a {{ stroke: {a}; }} .dot.a, text.a {{ fill: {a}; }}
+.line.b {{ stroke: {b}; }} .dot.b, text.b {{ fill: {b}; }}
+.line.t {{ stroke: {quiet}; }} .dot.t, text.t {{ fill: {quiet}; }}
+"""
+_LIGHT = {
+    "ink": "#1f2328",
+    "quiet": "#656d76",
+    "ground": "#ffffff",
+    "grid": "#e4e8ec",
+    "a": "#0a5fd0",
+    "b": "#b35900",
+}
+_DARK = {
+    "ink": "#e6edf3",
+    "quiet": "#8d96a0",
+    "ground": "#0d1117",
+    "grid": "#262c34",
+    "a": "#6cb0ff",
+    "b": "#f0a04b",
+}
+
+STYLE = (
+    _SHAPES
+    + _COLOURS.format(**_LIGHT)
+    + f"@media (prefers-color-scheme: dark) {{{_COLOURS.format(**_DARK)}}}\n"
+)
 """The ground is drawn, so that the ink is readable whatever page it is on."""
 
 LABEL_HEIGHT = 15.0
@@ -49,7 +69,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """Points in rising order. `tone`: a, b, c, or t for what is only compared with. `cloud`: single
+    """Points in rising order. `tone`: a, b, or t for what is only compared with. `cloud`: single
     measurements around it.
     """
 

@@ -64,6 +64,14 @@ async def test_a_denial_is_no_measurement(caller: Caller, authorized: quota_pb2.
         await caller.saturate(scenario.authorizing(NESTED, count=3), in_flight=1, seconds=60)
 
 
+async def test_of_a_pair_that_is_denied_nothing_is_committed(
+    caller: Caller, authorized: quota_pb2.AuthorizeResponse
+) -> None:
+    authorized.decision = types_pb2.DECISION_DENY
+    with pytest.raises(CallsFailed, match="2 calls failed: Authorize was answered"):
+        await caller.saturate(scenario.pairing(NESTED, count=2), in_flight=2, seconds=60)
+
+
 async def test_a_commit_that_is_not_in_the_ledger_is_no_measurement(
     caller: Caller, committed: quota_pb2.CommitResponse
 ) -> None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import bench, charts, k6, memory, outcome
+from benchmarks import bench, charts, k6, memory, outcome, page, profile
 from benchmarks.basics import Cycle, Pace, figures
 from benchmarks.caller import CallsFailed
 from benchmarks.k6 import Scenario
@@ -103,7 +103,7 @@ def test_growth_is_that_of_the_line_through_all_points() -> None:
 
 
 def summary(calls: int, failures: int) -> str:
-    counts = {"calls": {"count": calls}, "failures": {"count": failures}, "waits": {"p(99)": 12.5}}
+    counts = {"calls": {"count": calls}, "failures": {"count": failures}, k6.WAITS: {"p(99)": 12.5}}
     return json.dumps({f"{name}{{scenario:authorize0}}": {"values": each} for name, each in counts.items()})
 
 
@@ -183,11 +183,41 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert "2026-11-23" in line
 
 
+def test_the_table_of_figures_replaces_the_one_before(tmp_path: Path) -> None:
+    figures = [Figure(number=number, value=0.5) for number in ("P12", "P2 by k6", "P2", "L1")]
+    machine = {**MACHINE, "python": "3.11.7", "stolen_percent": 2.0}
+    outcome.write("basics", Outcome(figures=figures), machine, tmp_path)
+    table = page.table(tmp_path)
+    assert [line.split()[1] for line in table.splitlines()[2:6]] == ["P2", "P2", "P12", "L1"]
+    once = page.written(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n", table)
+    assert once == page.written(once, table)
+    assert "old" not in once
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    page.written(page.PAGE.read_text(), table)
+
+
 def test_unknown_numbers_are_refused_with_those_there_are() -> None:
     answer = CliRunner().invoke(bench.main, ["--only", "P99"])
     assert answer.exit_code == 2
     assert "P99 is none of" in answer.output
     assert "make bench-memory" in CliRunner().invoke(bench.main, ["--only", "P10"]).output
+
+
+def test_of_a_profile_a_module_counts_for_the_work_that_it_does() -> None:
+    samples = [
+        ("quota_service.edge.convert.quota", "google", 3),
+        ("quota_service.edge.calls", "", 2),
+        ("quota_service.application.writing", "asyncpg", 1),
+        ("", "grpc", 4),
+    ]
+    assert profile.by_group(samples) == {
+        "requests to values, results to answers": 3,
+        "layers around a call": 2,
+        "write to the ledger": 1,
+        profile.OUTSIDE: 4,
+    }
+    assert profile.group_of("quota_service.somewhere.new") == profile.ELSEWHERE
 
 
 def test_every_target_is_measured_by_a_part() -> None:
