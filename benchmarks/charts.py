@@ -104,10 +104,8 @@ def growth(documents: Mapping[str, Document]) -> str:
         for number, (part, title) in enumerate(titles.items())
     ]
     title = "Calls a second of a service that has much ÷ of one that has little"
-    date = _from(documents["ledger"])
-    return chart(
-        title, f"dashed: the target; dots: single cycles; {date}", panels, width=WIDTH, height=HEIGHT
-    )
+    subtitle = f"{documents['ledger']['machine']['date'][:10]}; dots: single cycles; dashed: the target"
+    return chart(title, subtitle, panels, width=WIDTH, height=HEIGHT)
 
 
 def _growth_panel(document: Document, title: str, *, left: float, width: float) -> Panel:

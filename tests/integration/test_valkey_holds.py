@@ -212,6 +212,30 @@ async def test_counters_that_a_record_opened_count_among_the_values_of_a_tag(
     assert answer.full == (0,)
 
 
+async def test_a_fault_in_one_request_keeps_nothing_from_those_that_ran_with_it(
+    stores: Stores, key_prefix: str
+) -> None:
+    holds = [draft(key_prefix, f"r{number}") for number in range(3)]
+    for hold in holds:
+        granted(await stores.holds.authorize(authorize(hold, term())))
+    broken = stores.keys.hold(key_prefix, "r1")
+    await stores.connection.call("DEL", broken)
+    await stores.connection.call("RPUSH", broken, "no hold")
+
+    first, fault, last = await asyncio.gather(
+        *(stores.holds.commit(commit(hold)) for hold in holds), return_exceptions=True
+    )
+
+    assert isinstance(fault, AssertionError)
+    assert "WRONGTYPE" in str(fault)
+    for answer in (first, last):
+        assert not isinstance(answer, BaseException)
+        settled(answer)
+    probe = granted(await stores.holds.authorize(authorize(draft(key_prefix, "r9"), term())))
+    assert probe.counters[0].spent == Amounts(20, 20, 2)
+    assert probe.counters[0].holds == 2  # the broken one's and this
+
+
 async def test_asking_for_what_nobody_knows_leaves_nothing_behind(stores: Stores, key_prefix: str) -> None:
     nobody = draft(key_prefix, "unknown")
     await stores.holds.commit(commit(nobody))
