@@ -22,6 +22,7 @@ from quota_service.application.peppers import Peppers
 from quota_service.application.proving import ProvenConfigurations
 from quota_service.application.requests import AuthorizeRequest, CommitRequest, RecordRequest
 from quota_service.application.resolving import KeyResolution
+from quota_service.domain.errors import StoreUnavailable
 from quota_service.domain.subject import Subject
 from quota_service.edge.alert import AlertServicer
 from quota_service.edge.audit import AuditServicer
@@ -36,8 +37,10 @@ from tests.fuzz.memory import NOW_MS, MemoryStore, NoAliases, Publisher
 from tests.support.service import PEPPER
 
 
-class Asked(Exception):
-    """A store would be asked now: the request has passed everything before."""
+class Asked(StoreUnavailable):
+    """A store would be asked now: the request has passed everything before. No store is there, which in a
+    batch is the answer to one request, and no fault.
+    """
 
 
 class Asking:

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
+from quota.v1.quota_pb2 import AuthorizeBatchResponse
 from quota_service.domain.errors import QuotaError
 from quota_service.edge.access import scopes
 from quota_service.edge.decoding import Method, decoded
@@ -86,6 +88,9 @@ class Target:
             answer = served.function(request, None)
             message = await (anext(answer) if isinstance(answer, AsyncGenerator) else answer)
             message.SerializeToString()
+            if isinstance(message, AuthorizeBatchResponse):
+                for result in message.results:
+                    _checked(result.error, "a request of a batch")
         except Asked:
             return "a store is asked"
         except QuotaError as error:
@@ -105,10 +110,13 @@ class Target:
 
 def told(error: QuotaError) -> str:
     """The status that an error travels as. Raises Fault where it is none for callers, or too large."""
-    status = status_of(error)
+    return _checked(status_of(error), repr(error))
+
+
+def _checked(status: Status, what: str) -> str:
     code = next(code for code in StatusCode if code.value[0] == status.code)
     if code is StatusCode.INTERNAL:
-        raise Fault(f"{error!r} is answered as INTERNAL") from error
+        raise Fault(f"{what} is answered as INTERNAL")
     if status.ByteSize() > STATUS_BYTES_MAX:
-        raise Fault(f"the status of {type(error).__name__} has {status.ByteSize()} bytes") from error
+        raise Fault(f"the status of {what} has {status.ByteSize()} bytes")
     return code.name

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from quota.v1 import budget_pb2
+from quota_service.application import intents
 from quota_service.edge import masks
 from tests.fuzz.__main__ import CAN_STEER
 from tests.fuzz.fuzzing import Fuzzing
+from tests.fuzz.target import Fault
 from tests.support.process import ROOT, clean_environment
 
 RUNS = 1_000
@@ -45,6 +47,19 @@ def test_every_method_s_good_request_gets_past_validation(fuzzing: Fuzzing) -> N
     outcomes = {fuzzing.target.served(raw).descriptor.name: fuzzing.one(raw) for raw in fuzzing.seeds}
     refused = {name for name, outcome in outcomes.items() if outcome == "INVALID_ARGUMENT"}
     assert refused <= {"CreateRateLimit", "CreateApiKey"}  # which want what a test would have to say
+
+
+def test_a_fault_in_one_request_of_a_batch_is_found(
+    fuzzing: Fuzzing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("colour")
+
+    [raw] = [raw for raw in fuzzing.seeds if fuzzing.target.served(raw).descriptor.name == "AuthorizeBatch"]
+    assert fuzzing.one(raw) == "OK"
+    monkeypatch.setattr(intents, "content_of", fails)
+    with pytest.raises(Fault):
+        fuzzing.one(raw)
 
 
 def test_a_fault_is_told_with_how_to_repeat_it(
