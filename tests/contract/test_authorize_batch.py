@@ -8,9 +8,9 @@ import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from quota.v1 import quota_pb2, types_pb2
+from quota.v1 import directory_pb2, quota_pb2, types_pb2
 from tests.support.calls import cost
-from tests.support.refusals import answer, refusal
+from tests.support.refusals import answer, refusal, status
 from tests.support.service import Client, authorize_request, commit_request
 from tests.support.stores import Stores
 
@@ -95,9 +95,25 @@ async def test_an_error_is_the_result_of_its_request_alone(acme: Client) -> None
         *("IDEMPOTENCY_CONFLICT", "RESERVATION_ENDED", "ORGANIZATION_NOT_FOUND", "FIELD_INVALID")
     ]
     for each, request in zip(refused, wrong, strict=True):
-        error = await refusal(acme.quota.Authorize(request))
-        assert (each.error.code, each.error.message) == (error.code().value[0], error.details())
+        assert each.error == status(await refusal(acme.quota.Authorize(request)))
     assert (await acme.status("team"))[0].held == 3 * COST  # used, first, last
+
+
+async def test_each_request_counts_in_its_own_organization(acme: Client) -> None:
+    settings = directory_pb2.Organization(unbudgeted=directory_pb2.UNBUDGETED_POLICY_ALLOW)
+    await acme.directory.CreateOrganization(
+        directory_pb2.CreateOrganizationRequest(organization_id="globex", organization=settings)
+    )
+    theirs = types_pb2.Subject(organization="globex")
+    found = await batch(
+        acme, authorize_request("k"), authorize_request("k", subject=theirs), authorize_request("other")
+    )
+    assert [each.response.decision for each in found] == [ALLOW] * 3
+    assert [each.response.replayed for each in found] == [False] * 3
+    names = [each.response.reservation.name.split("/reservations/")[0] for each in found]
+    assert names == ["organizations/acme", "organizations/globex", "organizations/acme"]
+    assert [len(each.response.budgets) for each in found] == [1, 0, 1]
+    assert (await acme.status("team"))[0].held == 2 * COST
 
 
 async def test_the_same_key_twice_is_one_hold_or_a_conflict(acme: Client) -> None:
@@ -122,6 +138,16 @@ async def test_one_fault_in_a_field_refuses_the_whole_batch(acme: Client, stores
     error = await refusal(batch(acme, authorize_request("k"), authorize_request("")))
     assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
     assert "requests[1].idempotency_key" in (error.details() or "")
+    assert await stores.snapshot() == before
+
+
+async def test_a_secret_in_one_request_refuses_the_whole_batch(acme: Client, stores: Stores) -> None:
+    before = await stores.snapshot()
+    subject = types_pb2.Subject(organization="acme", api_key="qk_" + "a" * 43)
+    error = await refusal(batch(acme, authorize_request("k"), authorize_request("l", subject=subject)))
+    assert answer(error) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert "secret" in (error.details() or "")
+    assert "a" * 43 not in (error.details() or "")
     assert await stores.snapshot() == before
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 
@@ -30,8 +31,13 @@ def fields(error: grpc.aio.AioRpcError) -> dict[str, str]:
     return {each.field: each.description for each in _detail(error, BadRequest()).field_violations}
 
 
+def status(error: grpc.aio.AioRpcError) -> Status:
+    """The error as it travelled, with its details."""
+    told = rpc_status.from_call(error)
+    assert told is not None
+    return cast(Status, told)
+
+
 def _detail(error: grpc.aio.AioRpcError, detail: Any) -> Any:
-    status = rpc_status.from_call(error)
-    assert status is not None
-    assert any(packed.Unpack(detail) for packed in status.details)
+    assert any(packed.Unpack(detail) for packed in status(error).details)
     return detail

@@ -350,7 +350,9 @@ class AuthorizeBatchResponse(_message.Message):
 
         @_builtins.property
         def error(self) -> _status_pb2.Status:
-            """The error that Authorize would have ended with: code, message, and ErrorInfo with reason and domain. Nothing was held."""
+            """The error that Authorize would have ended with: code, message and details, among them ErrorInfo with reason and domain. After UNAVAILABLE and
+            INTERNAL, as there, nobody knows whether anything is held: repeat the request with its key.
+            """
 
         def __init__(
             self,
@@ -369,7 +371,9 @@ class AuthorizeBatchResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuthorizeBatchResponse.Result]:
-        """One result for each request, in their order. About 1.5 kB each where a request falls under eight meters."""
+        """One result for each request, in their order. Where a request falls under eight meters it takes about 0.9 kB, and 2.2 kB if all of them deny it: 256
+        are 0.6 MB then. gRPC's clients accept 4 MiB if not told otherwise; send fewer requests in a call where each falls under more than 50 meters.
+        """
 
     def __init__(
         self,

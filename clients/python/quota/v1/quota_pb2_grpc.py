@@ -113,13 +113,15 @@ class QuotaServiceServicer:
 
     def AuthorizeBatch(self, request, context):
         """Authorizes up to 256 requests at once: for gateways and agents that have many. Each is decided and answered as Authorize would have done, one after
-        the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs.
+        the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs. Those behind a request
+        may come before it only where something is made ready for it first: a name is registered, or a window opened.
 
-        A call that ends early may have decided some of its requests: repeat it, each key is answered as before. It counts as one call where the server
-        sheds load.
+        A call that ends early may have decided some of its requests, whose holds live until their time is over: repeat it, and each key is answered as
+        before. It counts as one call where the server sheds load.
 
-        Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`), and nothing was done for any. What a
-        request alone is refused with, as Authorize would refuse it, stands in its result.
+        Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`) or has a secret in it;
+        NOT_FOUND / ORGANIZATION_NOT_FOUND: a request is about another organization than the one that its caller is bound to. After either, nothing was
+        done for any. What a request alone is refused with, as Authorize would refuse it, stands in its result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,13 +55,15 @@ class QuotaServiceStub:
     """
     AuthorizeBatch: _grpc.UnaryUnaryMultiCallable[_quota_pb2.AuthorizeBatchRequest, _quota_pb2.AuthorizeBatchResponse]
     """Authorizes up to 256 requests at once: for gateways and agents that have many. Each is decided and answered as Authorize would have done, one after
-    the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs.
+    the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs. Those behind a request
+    may come before it only where something is made ready for it first: a name is registered, or a window opened.
 
-    A call that ends early may have decided some of its requests: repeat it, each key is answered as before. It counts as one call where the server
-    sheds load.
+    A call that ends early may have decided some of its requests, whose holds live until their time is over: repeat it, and each key is answered as
+    before. It counts as one call where the server sheds load.
 
-    Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`), and nothing was done for any. What a
-    request alone is refused with, as Authorize would refuse it, stands in its result.
+    Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`) or has a secret in it;
+    NOT_FOUND / ORGANIZATION_NOT_FOUND: a request is about another organization than the one that its caller is bound to. After either, nothing was
+    done for any. What a request alone is refused with, as Authorize would refuse it, stands in its result.
     """
     Commit: _grpc.UnaryUnaryMultiCallable[_quota_pb2.CommitRequest, _quota_pb2.CommitResponse]
     """Charges the actual usage and returns the rest of the hold. Never fails for lack of budget: what is above the hold is charged and shown as
@@ -126,13 +128,15 @@ class QuotaServiceAsyncStub(QuotaServiceStub):
     """
     AuthorizeBatch: _aio.UnaryUnaryMultiCallable[_quota_pb2.AuthorizeBatchRequest, _quota_pb2.AuthorizeBatchResponse]  # type: ignore[assignment]
     """Authorizes up to 256 requests at once: for gateways and agents that have many. Each is decided and answered as Authorize would have done, one after
-    the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs.
+    the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs. Those behind a request
+    may come before it only where something is made ready for it first: a name is registered, or a window opened.
 
-    A call that ends early may have decided some of its requests: repeat it, each key is answered as before. It counts as one call where the server
-    sheds load.
+    A call that ends early may have decided some of its requests, whose holds live until their time is over: repeat it, and each key is answered as
+    before. It counts as one call where the server sheds load.
 
-    Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`), and nothing was done for any. What a
-    request alone is refused with, as Authorize would refuse it, stands in its result.
+    Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`) or has a secret in it;
+    NOT_FOUND / ORGANIZATION_NOT_FOUND: a request is about another organization than the one that its caller is bound to. After either, nothing was
+    done for any. What a request alone is refused with, as Authorize would refuse it, stands in its result.
     """
     Commit: _aio.UnaryUnaryMultiCallable[_quota_pb2.CommitRequest, _quota_pb2.CommitResponse]  # type: ignore[assignment]
     """Charges the actual usage and returns the rest of the hold. Never fails for lack of budget: what is above the hold is charged and shown as
@@ -206,13 +210,15 @@ class QuotaServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_quota_pb2.AuthorizeBatchResponse, _abc.Awaitable[_quota_pb2.AuthorizeBatchResponse]]:
         """Authorizes up to 256 requests at once: for gateways and agents that have many. Each is decided and answered as Authorize would have done, one after
-        the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs.
+        the other in their order where they compete for a budget; one that is denied or refused does not keep the others from theirs. Those behind a request
+        may come before it only where something is made ready for it first: a name is registered, or a window opened.
 
-        A call that ends early may have decided some of its requests: repeat it, each key is answered as before. It counts as one call where the server
-        sheds load.
+        A call that ends early may have decided some of its requests, whose holds live until their time is over: repeat it, and each key is answered as
+        before. It counts as one call where the server sheds load.
 
-        Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`), and nothing was done for any. What a
-        request alone is refused with, as Authorize would refuse it, stands in its result.
+        Errors: INVALID_ARGUMENT / FIELD_INVALID: a request breaks a rule of its fields (`requests[3].idempotency_key`) or has a secret in it;
+        NOT_FOUND / ORGANIZATION_NOT_FOUND: a request is about another organization than the one that its caller is bound to. After either, nothing was
+        done for any. What a request alone is refused with, as Authorize would refuse it, stands in its result.
         """
 
     @_abc_1.abstractmethod
