@@ -53,8 +53,10 @@ class Seen(NamedTuple):
     status: types_pb2.BudgetStatus
 
 
-async def keep_changing(changer: Client, servers: Sequence[Client], meter: str) -> list[Change]:
-    """Once a change is answered, every server decides under it."""
+async def keep_changing(
+    changer: Client, servers: Sequence[Client], meter: str, seen: Sequence[Seen]
+) -> list[Change]:
+    """Once a change is answered, every server decides under it. Each stays until every caller could ask."""
     changes = []
     for value in (UNITS[meter] * number for number in LIMITS * ROUNDS):
         began = time.monotonic()
@@ -65,12 +67,14 @@ async def keep_changing(changer: Client, servers: Sequence[Client], meter: str) 
                 house_request("probe", TOKENS, subject=ADA, validate_only=True)
             )
             assert explained.budgets[0].limit == value
+        async with asyncio.timeout(30):
+            while sum(each.asked > changes[-1].answered for each in seen) < CALLERS:  # noqa: ASYNC110  (nobody tells)
+                await asyncio.sleep(0.01)
     return changes
 
 
-async def keep_asking(caller: Client, number: int, stop: asyncio.Event) -> list[Seen]:
+async def keep_asking(caller: Client, number: int, seen: list[Seen], stop: asyncio.Event) -> None:
     """Holds in turn; of five holds one is kept, one committed in full, and the others are released."""
-    seen = []
     for turn in range(1_000):
         if stop.is_set():
             break
@@ -83,7 +87,6 @@ async def keep_asking(caller: Client, number: int, stop: asyncio.Event) -> list[
         elif allowed and turn % 5:
             await released(caller, answer.reservation.name)
         await asyncio.sleep(0.1)
-    return seen
 
 
 def assert_in_force(seen: list[Seen], changes: list[Change], first: int) -> None:
@@ -110,12 +113,15 @@ async def test_no_grant_is_ever_made_above_the_limit_in_force(
     await model(client, "plain")
     unit = UNITS[meter]
     await client.budget("one", limits=types_pb2.Amounts(**{meter: unit * LIMITS[-1]}), scope=scope)
+    seen: list[Seen] = []
     stop = asyncio.Event()
     async with crowd(client, other) as callers:
-        asking = asyncio.gather(*(keep_asking(each, number, stop) for number, each in enumerate(callers)))
-        changes = await keep_changing(client, (client, other), meter)
+        asking = asyncio.gather(
+            *(keep_asking(each, number, seen, stop) for number, each in enumerate(callers))
+        )
+        changes = await keep_changing(client, (client, other), meter, seen)
         stop.set()
-        seen = [each for some in await asking for each in some]
+        await asking
     granted = [each.status for each in seen if each.allowed]
     assert len(granted) > 20
     assert len({status.limit for status in granted}) > 1
