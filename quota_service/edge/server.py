@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from quota.v1 import (
@@ -191,7 +192,9 @@ def build_server(services: Services, settings: ServerSettings | None = None) -> 
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     if settings.reflection:
         files = [descriptor.file for descriptor, _ in services.by_descriptor()]
-        reflection.enable(server, (*names, health.SERVICE_NAME), (*files, health_pb2.DESCRIPTOR))
+        # What errors carry is told, too: without its type grpcurl prints that it cannot read the details.
+        files += [health_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR]
+        reflection.enable(server, (*names, health.SERVICE_NAME), files)
     return Server(server, health_servicer, names, traffic, Lanes(server, hot))
 
 

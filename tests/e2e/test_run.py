@@ -57,6 +57,16 @@ def test_the_printed_commands_work_as_printed_in_one_shell(
 
 
 @has_grpcurl
+def test_grpcurl_reads_why_a_call_was_refused(tmp_path: Path, free_port: int) -> None:
+    grpcurl = [str(Path(sys.executable).with_name("grpcurl")), "-plaintext", "-d", '{"name": "nobody"}']
+    method = [f"127.0.0.1:{free_port}", "quota.v1.QuotaService/GetReservation"]
+    with serving("--dev", "--address", f"127.0.0.1:{free_port}", QUOTA_DATA_DIR=str(tmp_path)) as process:
+        process.wait_for(READY)
+        done = subprocess.run([*grpcurl, *method], capture_output=True, text=True, check=False, timeout=60)
+    assert '"field":"name"' in done.stderr.replace(" ", "")
+
+
+@has_grpcurl
 def test_the_secured_server_prints_commands_that_work_and_lets_nobody_else_in(
     tmp_path: Path, free_port: int
 ) -> None:
