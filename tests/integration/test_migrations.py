@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from quota_service.domain.ledger import Origin
+from quota_service.stores.postgres import at_once, roles, sql
 from quota_service.stores.postgres import migrate as migrations
-from quota_service.stores.postgres import roles, sql
+from quota_service.stores.postgres.batch import Batch
 from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.migrate import (
     MigrationError,
@@ -194,6 +197,12 @@ INSERT INTO ledger_entries SELECT (jsonb_populate_record(e, jsonb_build_object(
     'id', n, 'organization', 'o' || n % 20, 'reservation', n::text))).*
 FROM ledger_entries e, generate_series(1, 5000) n WHERE e.id = (SELECT min(id) FROM ledger_entries);
 """
+EXPLAINED = (
+    "LOAD 'auto_explain'",
+    "SET auto_explain.log_min_duration = 0",
+    "SET auto_explain.log_nested_statements = on",
+    "SET client_min_messages = log",
+)
 NO_FILTER = ["", "", "", "", "", "", "", "{}", "[]", None, None]
 HOT: list[tuple[str, str, list[Any], str]] = [
     ("ledger", "list_entries", ["o1", *NO_FILTER, 4_000, 50, None], "Index Scan using ledger_entries_2"),
@@ -202,7 +211,6 @@ HOT: list[tuple[str, str, list[Any], str]] = [
     ("ledger", "entries_of_reservation", ["o1", "41"], "reservation"),
     ("ledger", "find_entry", ["o1", "41/hold"], "_pkey"),
     ("ledger", "written_before", [["o1"], ["41/hold"]], "_pkey"),
-    ("ledger", "change_open_holds", [["o1"], ["41"], [None], [None], [None], [False]], "open_holds_pkey"),
     ("configuration", "changed_resources", ["o1", 4_990], "resources_by_version"),
     ("configuration", "get_resource", ["o1", "user", "2541"], "resources_pkey"),
     ("configuration", "list_resources", ["o1", "user", "2541", 10, None], "resources_pkey"),
@@ -217,6 +225,25 @@ async def filled(pool: asyncpg.Pool, owner: asyncpg.Pool) -> asyncpg.Pool:
     for statements in (FILL, COPIES, "VACUUM ANALYZE"):
         await owner.execute(statements, timeout=60)
     return pool
+
+
+async def test_a_transaction_of_the_ledger_uses_indexes_whatever_is_known_of_its_tables(
+    pool: asyncpg.Pool, owner: asyncpg.Pool, postgres_url: str
+) -> None:
+    await PostgresLedger(pool).write(Life(a_hold()).entries)
+    await owner.execute(FILL, timeout=60)  # and no ANALYZE
+    plans: list[str] = []
+    life = [replace(entry, origin=Origin(0, "1-0")) for entry in Life(a_hold(id_="r2")).commit(400).entries]
+    connection = await asyncpg.connect(postgres_url)
+    connection.add_log_listener(lambda _, message: plans.append(message.message))
+    for statement in EXPLAINED:
+        await connection.execute(statement)
+    for entry in life:
+        assert await at_once.write(connection, Batch([entry])) is not None
+    await connection.close()
+    tables = ("ledger_keys", "open_holds", "window_balances", "store_epochs", "pending_applications")
+    assert [plan for plan in plans if "Index Scan using open_holds_pkey" in plan]
+    assert not [plan for plan in plans for table in tables if f"Seq Scan on {table}" in plan]
 
 
 async def test_the_hot_queries_use_indexes(filled: asyncpg.Pool) -> None:

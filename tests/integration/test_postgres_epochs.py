@@ -17,8 +17,9 @@ from quota_service.domain.ledger import Entry, EntryType, Origin
 from quota_service.domain.reservation import State
 from quota_service.stores.hold_documents import kept
 from quota_service.stores.postgres.batch import Batch
-from quota_service.stores.postgres.ledger import PostgresLedger, write_batch
+from quota_service.stores.postgres.ledger import PostgresLedger
 from quota_service.stores.postgres.recovery import PostgresEpochs
+from quota_service.stores.postgres.transaction import write_batch
 from tests.integration.postgres_lives import Life, a_hold, spent
 from tests.integration.postgres_values import a_record
 

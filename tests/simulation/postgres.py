@@ -19,10 +19,11 @@ from quota_service.stores.hold_documents import decode_open, kept, whole_hold, w
 from quota_service.stores.postgres import epochs, holds
 from quota_service.stores.postgres.batch import Batch
 from quota_service.stores.postgres.entry_rows import charged_of, hold_of, ledger_row_of
-from quota_service.stores.postgres.ledger import write_batch
+from quota_service.stores.postgres.ledger import write
 from quota_service.stores.postgres.times import to_ms, to_time
 from tests.simulation.database import Database, Row, Waiting, run_now
 from tests.simulation.network import Link
+from tests.simulation.statements import Statements
 
 
 class Ledger:
@@ -37,7 +38,7 @@ class Ledger:
             return WriteResult(())
 
         def transaction() -> WriteResult:
-            return run_now(write_batch(cast(Any, self._at.connection()), Batch(entries)))
+            return run_now(write(cast(Any, Statements(self._at)), Batch(entries)))
 
         what = f"write {[entry.key[-12:] for entry in entries]}"
         return await self._link.call(what, Waiting(transaction))
@@ -185,7 +186,7 @@ class Epochs:
 
     async def mark_broken(self, organization: str) -> None:
         def mark() -> None:
-            self._at.connection().mark_broken([organization])
+            Statements(self._at).mark_broken([organization])
 
         await self._link.call("mark broken", mark)
 
@@ -205,7 +206,7 @@ class Epochs:
 
     async def applied(self, organization: str, keys: Sequence[str]) -> None:
         def mark() -> None:
-            self._at.connection().applied([organization] * len(keys), list(keys))
+            Statements(self._at).applied([organization] * len(keys), list(keys))
 
         await self._link.call(f"applied {list(keys)}", mark)
 

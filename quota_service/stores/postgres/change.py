@@ -21,9 +21,9 @@ from quota_service.domain.ratelimit import RateLimit
 from quota_service.domain.subject import Organization, Project, Team, User
 from quota_service.stores.postgres import audited, beginnings, documents, sql, trail
 from quota_service.stores.postgres.batch import Batch
-from quota_service.stores.postgres.ledger import write_batch
 from quota_service.stores.postgres.pool import Connection
 from quota_service.stores.postgres.rows import stored_organization, stored_resource
+from quota_service.stores.postgres.transaction import write_batch
 
 R = TypeVar("R", Team, User, ApiKey, Project, Budget, RateLimit, ModelPolicy, Model)
 

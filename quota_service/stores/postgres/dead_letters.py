@@ -23,9 +23,9 @@ from quota_service.stores.postgres import audited, epochs, refused, sql, trail
 from quota_service.stores.postgres.batch import Batch, balances
 from quota_service.stores.postgres.entry_rows import storable
 from quota_service.stores.postgres.errors import translated
-from quota_service.stores.postgres.ledger import write_batch
 from quota_service.stores.postgres.pool import Connection
 from quota_service.stores.postgres.times import to_ms
+from quota_service.stores.postgres.transaction import write_batch
 
 _SQL = sql.load("dead_letters")
 

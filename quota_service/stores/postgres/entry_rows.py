@@ -57,10 +57,13 @@ _CHANGES = (EntryType.ADJUST, EntryType.REALLOCATE, EntryType.ROLLOVER)
 
 def row_of(id_: int, create_time: datetime, entry: Entry) -> tuple[Any, ...]:
     """A row for `COLUMNS`."""
+    return id_, create_time, *values_of(entry)
+
+
+def values_of(entry: Entry) -> tuple[Any, ...]:
+    """What the entry itself has of a row, all but the first two columns."""
     hold, subject = entry.hold, entry.hold.subject
     return (
-        id_,
-        create_time,
         hold.organization,
         storable(entry.key),
         entry.content_hash,

@@ -20,63 +20,20 @@ FROM ledger_keys k
 JOIN unnest($1::text[], $2::text[]) AS lost (organization, key) ON k.organization = lost.organization AND k.key = lost.key
 LEFT JOIN ledger_entries e ON e.organization = k.organization AND e.id = k.entry_id AND e.create_time = k.create_time;
 
+-- name: write_new
+-- Everything at once, where all is as it mostly is; otherwise nothing, and NULL.
+SELECT write_new_entries(
+    $1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[],
+    $7::new_ledger_entry[], $8::open_hold_change[], $9::window_gain[]
+);
+
 -- name: change_open_holds
--- Removes (kept NULL), makes (fresh) or moves forward open holds. Rows that exist are locked in sorted order first. One that is
--- gone stays gone, and an older state does not replace a newer one.
-WITH batch AS (
-    SELECT * FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bigint[], $5::timestamptz[], $6::boolean[])
-        AS change (organization, reservation, kept, progress, expire_time, fresh)
-), locked AS MATERIALIZED (
-    SELECT h.organization, h.reservation, b.kept, b.progress, b.expire_time
-    FROM open_holds h JOIN batch b ON b.organization = h.organization AND b.reservation = h.reservation AND NOT b.fresh
-    ORDER BY h.organization, h.reservation
-    FOR UPDATE OF h
-), removed AS (
-    DELETE FROM open_holds h USING locked l
-    WHERE h.organization = l.organization AND h.reservation = l.reservation AND l.kept IS NULL
-), moved AS (
-    UPDATE open_holds h SET kept = l.kept, hold = NULL, progress = l.progress, expire_time = l.expire_time FROM locked l
-    WHERE h.organization = l.organization AND h.reservation = l.reservation AND h.progress < l.progress
-)
-INSERT INTO open_holds (organization, reservation, kept, progress, expire_time)
-SELECT organization, reservation, kept, progress, expire_time FROM batch WHERE fresh ORDER BY organization, reservation;
+-- Removes, makes or moves forward open holds.
+SELECT change_open_holds($1::open_hold_change[]);
 
 -- name: add_balances
--- Adds what a batch charges to its windows and how it changes their limits, each named once, in sorted order. A window's end is
--- the latest that was named. Returns where the windows stand, and the version of the configuration under which to look at them.
-INSERT INTO window_balances AS b (
-    organization, budget, each_value, window_start, window_end,
-    spent_cost_micros, spent_tokens, spent_requests, overrun_cost_micros, overrun_tokens, overrun_requests,
-    added_cost_micros, added_tokens, added_requests, moved_cost_micros, moved_tokens, moved_requests
-)
-SELECT * FROM unnest(
-    $1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[],
-    $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
-    $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[]
-) AS charge (organization, budget, each_value, window_start)
-ORDER BY organization COLLATE "C", budget COLLATE "C", each_value COLLATE "C", window_start
-ON CONFLICT (organization, budget, each_value, window_start) DO UPDATE SET
-    window_end = CASE
-        WHEN b.window_end IS NULL OR excluded.window_end IS NULL THEN NULL
-        ELSE greatest(b.window_end, excluded.window_end)
-    END,
-    spent_cost_micros = b.spent_cost_micros + excluded.spent_cost_micros,
-    spent_tokens = b.spent_tokens + excluded.spent_tokens,
-    spent_requests = b.spent_requests + excluded.spent_requests,
-    overrun_cost_micros = b.overrun_cost_micros + excluded.overrun_cost_micros,
-    overrun_tokens = b.overrun_tokens + excluded.overrun_tokens,
-    overrun_requests = b.overrun_requests + excluded.overrun_requests,
-    added_cost_micros = b.added_cost_micros + excluded.added_cost_micros,
-    added_tokens = b.added_tokens + excluded.added_tokens,
-    added_requests = b.added_requests + excluded.added_requests,
-    moved_cost_micros = b.moved_cost_micros + excluded.moved_cost_micros,
-    moved_tokens = b.moved_tokens + excluded.moved_tokens,
-    moved_requests = b.moved_requests + excluded.moved_requests
-RETURNING b.organization, b.budget, b.each_value, b.window_start, b.window_end,
-    b.spent_cost_micros, b.spent_tokens, b.spent_requests,
-    b.added_cost_micros + b.moved_cost_micros AS change_cost_micros, b.added_tokens + b.moved_tokens AS change_tokens,
-    b.added_requests + b.moved_requests AS change_requests,
-    (SELECT o.version FROM organizations o WHERE o.id = b.organization) AS version;
+-- Adds what a batch charges to its windows, each named once. Returns where they stand.
+SELECT * FROM add_balances($1::window_gain[]);
 
 -- name: read_balances
 -- The same of windows that a batch had changed before.
