@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 import structlog
-from google.rpc.status_pb2 import Status
 
 from quota.v1 import quota_pb2 as pb
 from quota_service.application.requests import Authorizes
 from quota_service.domain.errors import QuotaError
+from quota_service.edge.calls import caller_has_gone
 from quota_service.edge.convert import quota as convert
 from quota_service.edge.errors import InternalFault, status_of
 
@@ -26,21 +26,23 @@ async def authorized(
     """One result for each request, in their order. They are asked for in that order, too."""
     response = pb.AuthorizeBatchResponse()
     for start in range(0, len(requests), TOGETHER):
-        together = requests[start : start + TOGETHER]
-        for told in await asyncio.gather(*(_told(use_case, each) for each in together)):
-            result = response.results.add()
-            if isinstance(told, Status):
-                result.error.MergeFrom(told)
-            else:
-                result.response.MergeFrom(told)
+        async with asyncio.TaskGroup() as together:
+            for request in requests[start : start + TOGETHER]:
+                together.create_task(_tell(use_case, request, response.results.add()))
     return response
 
 
-async def _told(use_case: Authorizes, request: pb.AuthorizeRequest) -> pb.AuthorizeResponse | Status:
+async def _tell(
+    use_case: Authorizes, request: pb.AuthorizeRequest, result: pb.AuthorizeBatchResponse.Result
+) -> None:
+    """Fills the result in, in place: to copy an answer costs half as much as to make it."""
     try:
-        return convert.authorize_response(await use_case.authorize(convert.authorize_request(request)))
+        told = await use_case.authorize(convert.authorize_request(request))
+        convert.fill_authorize_response(result.response, told)
     except QuotaError as error:
-        return status_of(error)
-    except Exception:  # as for a call of its own: no text of it leaves, and others have their answers
+        result.error.CopyFrom(status_of(error))
+    except (Exception, asyncio.CancelledError) as error:  # as around a call: no text of it leaves
+        if isinstance(error, asyncio.CancelledError) and caller_has_gone():
+            raise
         log.exception("unexpected", method="quota.v1.QuotaService/AuthorizeBatch")
-        return status_of(InternalFault())
+        result.error.CopyFrom(status_of(InternalFault()))

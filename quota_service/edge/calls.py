@@ -112,6 +112,12 @@ GrpcMethod = Callable[[Any, Context], Awaitable[Answer]]
 """Registered as though its requests were a stream: the request is read when the call is taken on."""
 
 
+def caller_has_gone() -> bool:
+    """Whether the call itself is cancelled. If not, something that it waited for was."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def guarded(handler: Handler, _: CallSettings) -> Handler:
     """No text of an exception leaves: whatever nobody expected is logged, and answered as INTERNAL."""
 
@@ -121,9 +127,8 @@ def guarded(handler: Handler, _: CallSettings) -> Handler:
         except grpc.aio.InternalError:
             raise  # an answer that could not be given: the caller has gone
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise  # the caller has gone
+            if caller_has_gone():
+                raise
             # Something that was waited for was cancelled: raised further, it would leave the caller waiting.
             log.exception("cancelled inside", method=call.method.name, request_id=call.request_id)
             return await _refused(call, InternalFault())

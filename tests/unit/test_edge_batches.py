@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from google.rpc.code_pb2 import INTERNAL, UNAVAILABLE
 from google.rpc.error_details_pb2 import RetryInfo
 
@@ -17,6 +18,7 @@ from tests.support.service import authorize_request
 FAULTS = {
     "away": StoreUnavailable("The store does not answer."),
     "fault": KeyError("postgresql://inside"),
+    "cancelled": asyncio.CancelledError(),
 }
 
 
@@ -55,8 +57,9 @@ async def test_an_outage_is_told_to_the_request_that_meets_it_with_when_to_try_a
     assert retry.retry_delay.ToMilliseconds() > 0
 
 
-async def test_a_fault_of_the_service_is_told_without_its_inside_to_one_request_alone() -> None:
-    _, answer = await answered("a", "fault", "b")
+@pytest.mark.parametrize("kind", ["fault", "cancelled"])
+async def test_a_fault_of_the_service_is_told_without_its_inside_to_one_request_alone(kind: str) -> None:
+    _, answer = await answered("a", kind, "b")
     before, fault, after = answer.results
     assert [before.response.message, after.response.message] == ["a", "b"]
     assert fault.error.code == INTERNAL

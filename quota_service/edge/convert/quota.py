@@ -21,7 +21,7 @@ from quota_service.domain.reservation import DEFAULT_TTL_MS, Hold, State
 from quota_service.edge import names
 from quota_service.edge.convert import amounts
 from quota_service.edge.convert.ledger import ledger_entry
-from quota_service.edge.convert.statuses import answer_with
+from quota_service.edge.convert.statuses import fill_statuses
 from quota_service.edge.convert.subject import shared_subject, subject_of
 from quota_service.edge.convert.times import border, duration, duration_ms, fill_timestamp, milliseconds
 
@@ -50,9 +50,15 @@ def authorize_request(message: pb.AuthorizeRequest) -> AuthorizeRequest:
 
 
 def authorize_response(result: AuthorizeResult) -> pb.AuthorizeResponse:
-    """Large parts are filled in place: messages made for them first would be copied."""
+    response = pb.AuthorizeResponse()
+    fill_authorize_response(response, result)
+    return response
+
+
+def fill_authorize_response(response: pb.AuthorizeResponse, result: AuthorizeResult) -> None:
+    """Fills in an empty answer, in place: messages made for its large parts first would be copied."""
     organization = result.organization
-    response = answer_with(pb.AuthorizeResponse, organization, result.statuses)
+    fill_statuses(response, organization, result.statuses)
     response.decision = types_pb2.DECISION_ALLOW
     response.granted_output_tokens = result.granted_output_tokens
     if result.hold is not None:
@@ -67,7 +73,6 @@ def authorize_response(result: AuthorizeResult) -> pb.AuthorizeResponse:
         response.warnings.extend([_warning(organization, each) for each in result.cautions])
     if result.replayed:
         response.replayed = True
-    return response
 
 
 def commit_request(message: pb.CommitRequest) -> CommitRequest:
@@ -86,7 +91,8 @@ def commit_request(message: pb.CommitRequest) -> CommitRequest:
 
 def commit_response(result: CommitResult) -> pb.CommitResponse:
     """Filled in place, as is an answer to Authorize."""
-    response = answer_with(pb.CommitResponse, result.hold.organization, result.statuses)
+    response = pb.CommitResponse()
+    fill_statuses(response, result.hold.organization, result.statuses)
     response.late = result.late
     response.replayed = result.replayed
     response.durability = result.durability  # type: ignore[assignment]  # the application's are the contract's

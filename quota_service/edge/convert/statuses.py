@@ -32,13 +32,14 @@ _templates = Shared[_Template]()
 """Of a kind of answer and terms, which calls of a kind share."""
 
 
-def answer_with(kind: type[Answer], organization: str, statuses: Sequence[Status]) -> Answer:
-    """A new answer that has these statuses in `budgets`, as `all_statuses` makes them, and nothing else."""
+def fill_statuses(answer: Answer, organization: str, statuses: Sequence[Status]) -> None:
+    """Gives an empty answer these statuses in `budgets`, as `all_statuses` makes them."""
+    kind = type(answer)
     template = _templates.get((id(kind), *[id(status.term) for status in statuses]))
     if template is None:
         told: tuple[Term, ...] = tuple([status.term for status in statuses])
         template = _templates.put((kind, *told), _made(kind, organization, told))
-    answer = kind.FromString(template.raw)
+    answer.MergeFromString(template.raw)
     for message, (position, meter, limit) in zip(answer.budgets, template.places, strict=True):
         _tell(message, limit, meter, statuses[position].counters)
     for position, status in enumerate(statuses):
@@ -47,7 +48,6 @@ def answer_with(kind: type[Answer], organization: str, statuses: Sequence[Status
             places = zip(answer.budgets, template.places, strict=True)
             own = [message for message, place in places if place[0] == position]
             _change_limits(own, status.term.limits_with(counters), status.term.ceilings_with(counters))
-    return answer
 
 
 def _made(kind: type[Answer], organization: str, terms: tuple[Term, ...]) -> _Template:
