@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -46,10 +47,13 @@ _OVERLOADED = _told(Overloaded(OVERLOADED))
 """Encoded once: a refusal must cost next to nothing."""
 
 
+_CODES: Mapping[object, grpc.StatusCode] = {
+    **{code.value[0]: code for code in grpc.StatusCode},
+    **{code: code for code in grpc.StatusCode},
+}
+
+
 def code_of(context: Context) -> grpc.StatusCode:
     """The status that was set on a call; OK where none was."""
     told: Any = context.code()  # gRPC says it as a number, or not at all
-    code = told or 0
-    return next(
-        (known for known in grpc.StatusCode if code in (known, known.value[0])), grpc.StatusCode.UNKNOWN
-    )
+    return _CODES.get(told or 0, grpc.StatusCode.UNKNOWN)

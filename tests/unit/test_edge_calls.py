@@ -229,17 +229,26 @@ class Ends:
         assert seconds >= 0
         self.seen.append((call.method.name.split("/")[1], code))
 
+    async def heard(self, number: int) -> None:
+        """An answer may be with its caller before the observer is told of it."""
+        async with asyncio.timeout(5):
+            while len(self.seen) < number:  # noqa: ASYNC110  (nobody tells)
+                await asyncio.sleep(0.001)
+
 
 async def test_an_observer_hears_how_each_call_ended() -> None:
     ends = Ends()
     settings = CallSettings(observer=ends)
     async with served(answered, settings) as (stub, _):
         await stub.GetReservation(REQUEST)
+        await ends.heard(1)
     async with served(refuses, settings) as (stub, _):
         await refusal(stub.GetReservation(REQUEST))
+        await ends.heard(2)
     with capture_logs():
         async with served(fails, settings) as (stub, _):
             await refusal(stub.GetReservation(REQUEST))
+            await ends.heard(3)
     assert ends.seen == [
         ("GetReservation", grpc.StatusCode.OK),
         ("GetReservation", grpc.StatusCode.FAILED_PRECONDITION),
