@@ -29,9 +29,13 @@ CREATE TYPE window_standing AS (
     change_cost_micros bigint, change_tokens bigint, change_requests bigint, version bigint
 );
 
+-- All functions here plan once, and through indexes: planning takes longer than doing, and what is planned while a table is small and without
+-- statistics would read all of it when it has grown.
+
 -- Removes (kept NULL), makes (fresh) or moves forward open holds. Rows that exist are locked in sorted order first. One that is
 -- gone stays gone, and an older state does not replace a newer one.
-CREATE FUNCTION change_open_holds(changes open_hold_change[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION change_open_holds(changes open_hold_change[]) RETURNS void LANGUAGE plpgsql
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     WITH batch AS (
         SELECT * FROM unnest(changes)
@@ -55,7 +59,8 @@ $$;
 
 -- Adds what a batch charges to its windows and how it changes their limits, each named once, in sorted order. A window's end is
 -- the latest that was named. Returns where they stand.
-CREATE FUNCTION add_balances(gains window_gain[]) RETURNS SETOF window_standing LANGUAGE plpgsql AS $$
+CREATE FUNCTION add_balances(gains window_gain[]) RETURNS SETOF window_standing LANGUAGE plpgsql
+    SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     RETURN QUERY
     INSERT INTO window_balances AS b (
