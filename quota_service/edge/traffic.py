@@ -22,9 +22,9 @@ T = TypeVar("T")
 Door = Callable[[Callable[[C], Awaitable[T]], C], Awaitable[T]]
 
 
-CROWD = 64
-"""So many calls of a kind that one more would wait for a tenth of a second where the event loop is the
-bottleneck.
+CROWD = 100
+"""So many calls of a kind under way that one more is one too many for an event loop that hardly rests: no
+hundred callers who each wait for their answers bring them about.
 """
 
 

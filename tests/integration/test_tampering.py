@@ -251,3 +251,38 @@ async def test_several_replicas_that_seal_at_once_seal_everything_once(
     assert found.next_page_token
     assert await named(client, page_size=2) == []
     assert (await verify(client)).verified_ledger_entries == 11
+
+
+async def test_a_sealer_rests_between_its_transactions_and_leaves_the_rest_to_one_who_came_meanwhile(
+    client: Client, stores: Stores, pool: asyncpg.Pool, numbers: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seals_module, "IDS_PER_TRANSACTION", 2)
+    rests_s: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests_s.append(seconds)
+
+    async def overtaken(seconds: float) -> None:
+        await rest(seconds)
+        with monkeypatch.context() as only:
+            only.setattr(seals_module, "TRANSACTIONS_PER_ROUND", 1)
+            await PostgresSeals(pool, rest).seal()
+
+    async def sealed_by(sealer: PostgresSeals) -> int:
+        """How often it rested."""
+        for each in range(6):
+            await client.quota.Authorize(authorize_request(f"{len(numbers)}/{len(rests_s)}/{each}"))
+        await stores.drained()
+        before = len(rests_s)
+        await sealer.seal()
+        return len(rests_s) - before
+
+    assert await sealed_by(PostgresSeals(pool, rest)) == 2
+    assert all(0 < seconds <= seals_module.RESTS_S for seconds in rests_s)
+    assert await sealed_by(PostgresSeals(pool, overtaken)) == 2  # its own, and the other's
+    found = await verify(client)
+    assert (found.verified_ledger_entries, found.unsealed_ledger_entries) == (len(numbers) + 10, 2)
+    await PostgresSeals(pool).seal()
+    found = await verify(client)
+    assert (found.verified_ledger_entries, found.unsealed_ledger_entries) == (len(numbers) + 12, 0)
+    assert not found.findings

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
-from quota_service.edge.pace import LATE_S, Pace
+from quota_service.edge.pace import BUSY, LATE_S, Pace
 
 
-def looked(pace: Pace, late_s: float, *, seconds: float, from_s: float) -> float:
-    """Looks every 10 ms for so long; returns when it ended."""
+def looked(pace: Pace, late_s: float, *, seconds: float, from_s: float, works: float = 0.0) -> float:
+    """Looks every 10 ms for so long, of which the thread works a part; returns when it ended."""
     now_s = from_s
     while now_s < from_s + seconds:
         now_s += 0.01
-        pace.looked(late_s, now_s)
+        pace.looked(late_s, works * 0.01, now_s)
     return now_s
 
 
@@ -45,4 +46,32 @@ async def test_where_many_calls_wait_already_a_tenth_of_a_second_is_enough() -> 
     looked(pace, LATE_S, seconds=0.1, from_s=now_s)
     assert not pace.behind
     pace.crowded()
+    assert pace.behind
+
+
+async def test_where_many_calls_wait_a_thread_that_hardly_rests_is_enough_though_it_is_on_time() -> None:
+    pace = Pace()
+    now_s = looked(pace, 0, seconds=0.5, from_s=0, works=BUSY - 0.05)
+    pace.crowded()
+    assert not pace.behind
+    now_s = looked(pace, 0, seconds=0.2, from_s=now_s, works=BUSY + 0.05)
+    assert not pace.behind
+    pace.crowded()
+    assert pace.behind
+
+
+def test_a_thread_that_hardly_rests_is_not_behind_where_few_calls_wait() -> None:
+    pace = Pace()
+    looked(pace, 0, seconds=5, from_s=0, works=1.0)
+    assert not pace.behind
+
+
+async def test_it_looks_at_the_work_of_the_loops_own_thread() -> None:
+    pace = Pace()
+    pace.start()
+    until_s = time.perf_counter() + 0.5
+    while time.perf_counter() < until_s:
+        await asyncio.sleep(0)
+    pace.crowded()
+    pace.stop()
     assert pace.behind

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 
 import asyncpg
 
@@ -21,9 +22,15 @@ from quota_service.stores.postgres.errors import translated
 
 _SQL = sql.load("seals")
 
-IDS_PER_TRANSACTION = 5_000
-TRANSACTIONS_PER_ROUND = 100
+IDS_PER_TRANSACTION = 1_000
+TRANSACTIONS_PER_ROUND = 500
 """After an update, or a long outage, there may be much to seal: the rest comes next time."""
+
+RESTS = 4
+"""So many times as long as a transaction took, to leave PostgreSQL to those who wait for it."""
+
+RESTS_S = 20.0
+"""In a round, at most."""
 
 LOOK_EVERY_S = 0.1
 PATIENCE_S = 10.0
@@ -36,8 +43,9 @@ _SEALED = struct.Struct(">q16s")
 class PostgresSeals:
     """Implements `LedgerSeals`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, rest: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._pool = pool
+        self._rest = rest
 
     async def seal(self) -> None:
         with translated():
@@ -103,16 +111,26 @@ class PostgresSeals:
         return False
 
     async def _seal_to(self, last_id: int) -> None:
+        came_to: int | None = None
         for _ in range(TRANSACTIONS_PER_ROUND):
-            async with self._pool.acquire() as connection, connection.transaction():
-                if not await connection.fetchval(_SQL["only_sealer"]):
-                    return
-                sealed_to = await connection.fetchval(_SQL["sealed_to"])
-                if sealed_to >= last_id:
-                    return
-                await connection.execute(
-                    _SQL["seal"], sealed_to, min(last_id, sealed_to + IDS_PER_TRANSACTION)
-                )
+            begun_s = time.monotonic()
+            came_to = await self._seal_next(came_to, last_id)
+            if came_to is None or came_to >= last_id:
+                return
+            rests = min((last_id - came_to) // IDS_PER_TRANSACTION + 1, TRANSACTIONS_PER_ROUND)
+            await self._rest(min(RESTS * (time.monotonic() - begun_s), RESTS_S / rests))
+
+    async def _seal_next(self, came_to: int | None, last_id: int) -> int | None:
+        """One transaction. The id that it came to; None where another replica seals, or has sealed all."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            if not await connection.fetchval(_SQL["only_sealer"]):
+                return None
+            sealed_to = int(await connection.fetchval(_SQL["sealed_to"]))
+            if sealed_to >= last_id or came_to not in (None, sealed_to):
+                return None
+            until = min(last_id, sealed_to + IDS_PER_TRANSACTION)
+            await connection.execute(_SQL["seal"], sealed_to, until)
+            return until
 
 
 def _unpacked(entries: bytes) -> Iterator[tuple[int, bytes]]:
