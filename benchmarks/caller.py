@@ -15,7 +15,6 @@ from itertools import cycle
 
 from benchmarks import open_loop
 from benchmarks.open_loop import Answer, Connection
-from benchmarks.processes import undisturbed
 
 TICK_S = 0.001
 ANSWERED_S_MAX = 60.0
@@ -118,15 +117,14 @@ class Caller:
                 finished.set()
 
         send, sent = self._sender(work, run), 0
-        with undisturbed():
-            while (now := time.perf_counter() - begun) < seconds:
-                while sent < now * per_second:
-                    under_way += 1
-                    send(next(work.requests), begun + sent / per_second, ended)
-                    sent += 1
-                await asyncio.sleep(TICK_S)
-            ended()
-            return await self._ended(run, work, finished, begun, own)
+        while (now := time.perf_counter() - begun) < seconds:
+            while sent < now * per_second:
+                under_way += 1
+                send(next(work.requests), begun + sent / per_second, ended)
+                sent += 1
+            await asyncio.sleep(TICK_S)
+        ended()
+        return await self._ended(run, work, finished, begun, own)
 
     def _sender(self, work: Work, run: Run) -> Callable[[bytes, float, Callable[[], None]], None]:
         """What sends one request, books what it comes to, and then calls back."""

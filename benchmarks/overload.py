@@ -37,7 +37,6 @@ from benchmarks.processes import (
     resident_bytes,
     running,
     stolen_percent,
-    undisturbed,
 )
 from quota.client import connect
 from quota_service.embedded import EmbeddedStores
@@ -99,8 +98,7 @@ async def _phase(name: str, pid: int, work: Callable[[Phase], Awaitable[None]]) 
     phase = Phase(name=name)
     watching = asyncio.ensure_future(_watch_memory(phase, pid))
     before, ticks = cpu_seconds([pid]) or 0.0, processor_ticks()
-    with undisturbed():
-        await work(phase)
+    await work(phase)
     phase.server_cpu_s = (cpu_seconds([pid]) or 0.0) - before
     phase.stolen_percent = stolen_percent(ticks, processor_ticks())
     watching.cancel()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,6 @@ READY = "Quota Service is ready on "
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
-CALLER_PRIORITY = -10
 _PROC = Path("/proc")
 _STOLEN = 7  # its place in /proc/stat
 
@@ -106,23 +104,6 @@ def resident_bytes(pid: int) -> int:
     """Memory that a process has in use; 0 where there is no /proc."""
     path = _PROC / str(pid) / "statm"
     return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else 0
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """This thread goes before others, where it may (root), and looks for no garbage: a caller on a machine of
-    its own waits for no core that the server's stores have, and such waits would count as the server's.
-    """
-    usual = os.getpriority(os.PRIO_PROCESS, 0)
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, min(usual, CALLER_PRIORITY))
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        with suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, usual)
 
 
 def processor_ticks() -> list[int]:

@@ -16,9 +16,9 @@ REFUSAL_S = 0.2
 
 class Pace:
     """Looks how late a timer runs, and how much of the time the loop's thread works. Behind: the timer has
-    run late for half a second longer than on time, so that a burst does not count, and stays so for as long as
-    calls are refused for it. Where many calls wait already, a tenth of a second is enough, and that the thread
-    hardly rests: a loop of short steps serves its timer in time, and may yet have no end of them to do.
+    run late for half a second longer than on time, so that a burst does not count, and stays so for as long
+    as calls are refused for it. Where many calls wait already, a tenth of a second is enough, and that the
+    thread hardly rests: a loop of short steps serves its timer in time, and may have no end of them to do.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Pace:
         self._until = asyncio.get_running_loop().time() + REFUSAL_S
 
     def looked(self, late_s: float, worked_s: float, now_s: float) -> None:
-        """The timer has run so late, at this time of the loop; its thread has worked so long since the last."""
+        """The timer has run so late, at this time of the loop; the thread has worked so long meanwhile."""
         passed_s, self._looked_s = now_s - self._looked_s, now_s
         late = late_s >= LATE_S
         self._late_s = _longer(self._late_s, passed_s, late)
