@@ -125,8 +125,9 @@ async def test_a_change_that_takes_too_long_ends_the_call_and_its_hold(
 
 
 async def gone(envoy: Gateway) -> None:
-    """Waits until Envoy has seen that its caller has left."""
+    """Waits until Envoy has seen that its caller has left, and the service has heard of it."""
     await eventually(lambda: envoy.statistic("http.gateway.downstream_rq_active"), lambda active: active == 0)
+    await asyncio.sleep(0.1)  # its streams are reset already: no statistic of Envoy's tells when that is read
 
 
 def changing_quickly(configuration: Configuration) -> None:
