@@ -21,6 +21,7 @@ from quota.v1 import types_pb2
 from quota_service.embedded.ports import free_port
 from tests.support.callers import calling
 from tests.support.deployment import Deployment, set_up
+from tests.support.gateway_caller import eventually
 from tests.support.process import PrintingProcess, ServeProcess, serving
 from tests.support.refusals import answer, refusal
 from tests.support.service import authorize_request
@@ -86,6 +87,11 @@ def calls(process: ServeProcess) -> int:
     return sum("QuotaService/Authorize" in line for line in process.output.splitlines())
 
 
+async def spread(replicas: dict[str, ServeProcess]) -> list[int]:
+    """The same of each, as far as their logs have been read."""
+    return [calls(process) for process in replicas.values()]
+
+
 def test_envoy_takes_the_configuration_without_a_remark(deployment: Deployment) -> None:
     file = configuration(deployment, free_port(), ["127.0.0.1:1"])
     checked = subprocess.run(
@@ -120,9 +126,11 @@ async def test_calls_are_spread_and_none_fails_while_a_replica_stops(
                 async with asyncio.timeout(30):  # Envoy's first look at a busy replica may have been in vain
                     while not min(calls(stopping), calls(staying)):
                         await authorized(connection, names, 2)
-                before = calls(stopping), calls(staying)
+                before = await spread(running)
                 await authorized(connection, names, 100)
-                assert min(calls(stopping) - before[0], calls(staying) - before[1]) > 20
+                # An answer comes before its line has been read from the log.
+                after = await eventually(lambda: spread(running), lambda seen: sum(seen) >= sum(before) + 100)
+                assert min(now - then for now, then in zip(after, before, strict=True)) > 20
 
                 os.kill(stopping.pid, signal.SIGTERM)
                 ended = asyncio.create_task(asyncio.to_thread(stopping.wait))
