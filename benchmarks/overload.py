@@ -5,7 +5,11 @@
 An Authorize is sent when it is due, whether or not earlier ones have been answered; each that is granted is
 followed by its Commit. Exits with 1 when a call is answered as it must not be, or when memory grows beyond
 its target. The times stand beside their targets and decide nothing: the load and the stores take their
-processor time from the same cores as the server, and a virtual machine loses some to others ("stolen").
+processor time from the same machine as the server, and a virtual machine loses some to others ("stolen").
+
+Where there are several cores, the stores have one to themselves, as if they were on another machine: what
+PostgreSQL and Valkey do in the background then keeps neither the load from sending nor the server from
+refusing.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ import json
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import click
@@ -27,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import open_loop, scenario
+from benchmarks.cores import stores_apart
 from benchmarks.laboratory import serve_command
 from benchmarks.pairs import Pairs, Phase, quantile_ms
 from benchmarks.processes import (
@@ -115,7 +120,9 @@ async def _watch_memory(phase: Phase, pid: int) -> None:
 async def _served() -> AsyncIterator[Running]:
     """The service on stores in a directory of their own, with an organization; removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="quota-bench-") as directory:
-        async with EmbeddedStores(Path(directory)) as stores:
+        async with AsyncExitStack() as stack:
+            with stores_apart():
+                stores = await stack.enter_async_context(EmbeddedStores(Path(directory)))
             await asyncio.to_thread(migrate, stores.postgres_url)
             environment = {
                 "QUOTA_VALKEY_URL": stores.valkey_url,
