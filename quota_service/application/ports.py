@@ -214,10 +214,6 @@ class HoldStore(Protocol):
         """
         ...
 
-    async def publish_version(self, organization: str, version: int) -> None:
-        """From now on nobody decides on an older configuration."""
-        ...
-
 
 class EventLog(Protocol):
     """What the scripts did and the ledger may not know yet: one stream per organization."""

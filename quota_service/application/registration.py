@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from quota_service.application import authorship
-from quota_service.application.ports import Change, ConfigurationStore, HoldStore
+from quota_service.application.ports import Change, ConfigurationStore
+from quota_service.application.publishing import VersionPublisher
 from quota_service.domain.api_key import ApiKey
 from quota_service.domain.subject import Project, Subject, Team, User
 
@@ -11,9 +12,9 @@ from quota_service.domain.subject import Project, Subject, Team, User
 class Registration:
     """Adds the unknown parts of a subject to the directory."""
 
-    def __init__(self, store: ConfigurationStore, holds: HoldStore) -> None:
+    def __init__(self, store: ConfigurationStore, publisher: VersionPublisher) -> None:
         self._store = store
-        self._holds = holds
+        self._publisher = publisher
 
     async def register(self, subject: Subject) -> int:
         """The version from which the subject is known.
@@ -22,7 +23,7 @@ class Registration:
         """
         async with self._store.change(subject.organization, authorship.current()) as change:
             await _register(change, subject)
-        await self._holds.publish_version(subject.organization, change.version)
+        await self._publisher.publish_version(subject.organization, change.version)
         return change.version
 
 

@@ -12,6 +12,7 @@ from quota_service.application.audit_ports import LedgerSeals
 from quota_service.application.configurations import Configurations
 from quota_service.application.delivery import Delivery
 from quota_service.application.ports import ConfigurationStore, EventLog, HoldStore
+from quota_service.application.publishing import VersionPublisher
 from quota_service.application.recovery import Recovery
 from quota_service.application.writing import Observer, Watch, finish
 
@@ -37,6 +38,7 @@ class Upkeep:
         self,
         configuration: ConfigurationStore,
         holds: HoldStore,
+        publisher: VersionPublisher,
         events: EventLog,
         delivery: Delivery,
         watch: Watch,
@@ -48,6 +50,7 @@ class Upkeep:
     ) -> None:
         self._configuration = configuration
         self._holds = holds
+        self._publisher = publisher
         self._events = events
         self._delivery = delivery
         self._watch = watch
@@ -89,7 +92,7 @@ class Upkeep:
     async def _publish(self, organization: str, version: int) -> None:
         """Whoever made a change may have died, or lost Valkey, before telling it."""
         if self._published.get(organization) != version:
-            await self._holds.publish_version(organization, version)
+            await self._publisher.publish_version(organization, version)
             self._published[organization] = version
 
     async def _repair(self, organization: str) -> None:

@@ -25,6 +25,7 @@ from quota_service.application.opening import Openings
 from quota_service.application.outage import Outages
 from quota_service.application.peppers import Peppers
 from quota_service.application.proving import ProvenConfigurations
+from quota_service.application.publishing import Publishing
 from quota_service.application.recording import Recording
 from quota_service.application.recovery import Recovery
 from quota_service.application.registration import Registration
@@ -97,6 +98,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
     )
     runner.hear(now_ms)
     holds, events = ValkeyHoldStore(runner), ValkeyEventLog(runner)
+    publishing = Publishing(holds)
     configurations, memory = Configurations(store, aliases, health), Memory(holds, ledger, health)
     kept_alerts, kept_denials = PostgresAlerts(pool), PostgresDenials(pool)
     alerts = Alerts(configurations, kept_alerts, observer, holds.now_ms)
@@ -116,7 +118,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
                 configurations,
                 holds,
                 writer,
-                Registration(store, holds),
+                Registration(store, publishing),
                 openings,
                 Outages(ledger, health, settings.worker_count),
                 alerts,
@@ -140,6 +142,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         ledger=ledger,
         aliases=aliases,
         holds=holds,
+        publishing=publishing,
         health=health,
         peppers=peppers,
         resolution=resolution,
@@ -166,6 +169,7 @@ def wire(settings: Settings, pool: asyncpg.Pool, connection: Connection, now_ms:
         upkeep=Upkeep(
             store,
             holds,
+            publishing,
             events,
             delivery,
             alerts,

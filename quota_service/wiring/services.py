@@ -28,6 +28,7 @@ from quota_service.application.opening import Openings
 from quota_service.application.operations.doctor import Doctor
 from quota_service.application.operations.reconciliation import Reconciliation
 from quota_service.application.peppers import Peppers
+from quota_service.application.publishing import Publishing
 from quota_service.application.recovery import Recovery
 from quota_service.application.resolving import KeyResolution
 from quota_service.application.statuses import Statuses
@@ -76,6 +77,7 @@ class Foundation:
     ledger: PostgresLedger
     aliases: GenaiAliases
     holds: ValkeyHoldStore
+    publishing: Publishing
     health: Health
     peppers: Peppers
     resolution: KeyResolution
@@ -98,7 +100,7 @@ def services(
     development: bool,
 ) -> Services:
     """All services: those for calls that spend, and those around them."""
-    administration = changes.Changes(given.store, given.holds)
+    administration = changes.Changes(given.store, given.publishing)
     shared = shared_catalogue.SharedCatalogue(given.configurations.fresh, given.aliases)
     organizations = Organizations(administration)
     return Services(

@@ -21,7 +21,7 @@ from quota.v1.quota_pb2_grpc import QuotaServiceServicer
 from quota.v1.report_pb2_grpc import ReportServiceStub
 from quota_service.application.administration.budgets import Budgets
 from quota_service.application.administration.catalogue import Catalogue
-from quota_service.application.administration.changes import Changes, VersionPublisher
+from quota_service.application.administration.changes import Changes
 from quota_service.application.administration.directory import directory
 from quota_service.application.administration.model_policies import ModelPolicies
 from quota_service.application.administration.organizations import Organizations
@@ -35,6 +35,7 @@ from quota_service.application.health import Health
 from quota_service.application.opening import Openings
 from quota_service.application.peppers import Peppers
 from quota_service.application.proving import ProvenConfigurations
+from quota_service.application.publishing import VersionPublisher
 from quota_service.application.resolving import KeyResolution
 from quota_service.application.statuses import Statuses
 from quota_service.application.watching import Watching

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import pairwise
+
+import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from quota.v1 import budget_pb2, directory_pb2, quota_pb2, types_pb2
+from quota_service.application.publishing import APART_S
+from quota_service.stores.valkey.holds import ValkeyHoldStore
 from tests.support.calls import (
     COST,
     authorized,
@@ -138,3 +144,26 @@ async def test_an_extension_is_decided_under_the_newest_limit_on_the_other_serve
     assert reasons(await other.quota.Extend(ask)) == ["BUDGET_HELD"]
     await limit(client, "engineering", cost(COST + 20))
     assert reasons(await other.quota.Extend(ask)) == []
+
+
+async def test_calls_are_decided_while_many_keys_are_made(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each decision begins anew with every change of the configuration, so changes leave room for it."""
+    await found(client, limits=1_000 * COST)
+    publish, published_s = ValkeyHoldStore.publish_version, list[float]()
+
+    async def watched(holds: ValkeyHoldStore, organization: str, version: int) -> None:
+        published_s.append(asyncio.get_running_loop().time())
+        await publish(holds, organization, version)
+
+    async def made_and_used(number: int) -> bool:
+        key = directory_pb2.ApiKey(user="ada")
+        create = directory_pb2.CreateApiKeyRequest(parent=ACME, api_key_id=f"key-{number}", api_key=key)
+        await client.directory.CreateApiKey(create)
+        answer = await client.quota.Authorize(authorize_request(f"call-{number}"))
+        return answer.decision == types_pb2.DECISION_ALLOW
+
+    monkeypatch.setattr(ValkeyHoldStore, "publish_version", watched)
+    assert all(await asyncio.gather(*(made_and_used(number) for number in range(60))))
+    assert min(later - earlier for earlier, later in pairwise(published_s)) > APART_S * 0.9

@@ -169,6 +169,7 @@ class Scene:
             stream,
             stream,
             stream,
+            stream,
             self.delivery,
             stream,
             cast(Any, None),

@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 from quota_service.application import authorship
 from quota_service.application.ports import Change, ConfigurationStore
+from quota_service.application.publishing import VersionPublisher
 from quota_service.domain.errors import EtagMismatch, FieldProblem, InvalidRequest, ResourceInUse
 from quota_service.domain.subject import ID_PATTERN
 
 REFERRERS_NAMED_MAX = 5
-
-
-class VersionPublisher(Protocol):
-    """The part of the deciding store that changes need."""
-
-    async def publish_version(self, organization: str, version: int) -> None:
-        """From now on nobody decides on an older configuration. Raises StoreUnavailable."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
