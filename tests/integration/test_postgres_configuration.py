@@ -20,6 +20,8 @@ from quota_service.domain.subject import Organization, Team
 from quota_service.stores.postgres.configuration import PostgresConfigurationStore
 from tests.integration.postgres_values import ACME, delete, put
 
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+
 
 async def test_etag_and_update_time_change_with_a_change_and_the_create_time_stays(
     store: PostgresConfigurationStore,
@@ -62,22 +64,44 @@ async def test_a_change_that_fails_leaves_nothing(store: PostgresConfigurationSt
     assert await store.load("acme", None) == before
 
 
-async def test_changes_of_one_organization_wait_for_each_other(store: PostgresConfigurationStore) -> None:
-    async def add_member() -> int:
-        async with store.change("acme") as change:
+async def test_changes_of_one_organization_wait_for_each_other_on_all_replicas(
+    pool: asyncpg.Pool, store: PostgresConfigurationStore
+) -> None:
+    replicas = (store, PostgresConfigurationStore(pool))
+
+    async def add_member(replica: PostgresConfigurationStore) -> int:
+        async with replica.change("acme") as change:
             team = await change.get(Team, "core")
             leads = team.value.leads if team else ()
             await asyncio.sleep(0.005)
             await change.put(Team(id="core", leads=(*leads, str(len(leads)))))
         return change.version
 
-    versions = await asyncio.gather(*(add_member() for _ in range(8)))
+    versions = await asyncio.gather(*(add_member(replicas[number % 2]) for number in range(8)))
 
     team = await store.get("acme", Team, "core")
     assert team is not None
     assert team.value.leads == tuple("01234567")
     assert len(set(versions)) == 8
     assert (await store.load("acme", None)).version == max(versions)
+
+
+@pytest.mark.parametrize("organizations", [1, 20])
+async def test_changes_that_wait_leave_connections_to_others(
+    store: PostgresConfigurationStore, owner: asyncpg.Pool, organizations: int
+) -> None:
+    """Another replica changes every organization, and 20 want to here."""
+    names = [f"organization-{number % organizations}" for number in range(20)]
+    for name in sorted(set(names)):
+        await store.create_organization(Organization(id=name), "")
+    async with owner.acquire() as elsewhere, elsewhere.transaction():
+        await elsewhere.execute("SELECT FROM organizations FOR UPDATE")
+        changes = [asyncio.create_task(put(store, Team(id="core"), organization=name)) for name in names]
+        async with asyncio.timeout(5):
+            while not await owner.fetchval(WAITING):  # noqa: ASYNC110  (nobody tells)
+                await asyncio.sleep(0.01)
+            await store.get_organization("acme")
+    await asyncio.gather(*changes)
 
 
 async def test_a_change_sees_its_own_writes(store: PostgresConfigurationStore) -> None:

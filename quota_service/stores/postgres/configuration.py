@@ -27,6 +27,7 @@ from quota_service.stores.postgres.errors import translated
 from quota_service.stores.postgres.loading import assemble
 from quota_service.stores.postgres.pool import Connection
 from quota_service.stores.postgres.rows import stored_organization, stored_resource
+from quota_service.stores.postgres.turns import Turns
 
 R = TypeVar("R", Team, User, ApiKey, Project, Budget, RateLimit, ModelPolicy, Model)
 
@@ -39,6 +40,7 @@ class PostgresConfigurationStore:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._imported = ImportedModels()
+        self._turns = Turns(max(1, pool.get_max_size() // 2))
 
     def change(self, organization: str, by: Authorship = NOBODY) -> AbstractAsyncContextManager[Change]:
         """One transaction, committed unless the block raises. Raises OrganizationNotFound."""
@@ -46,7 +48,7 @@ class PostgresConfigurationStore:
 
     @asynccontextmanager
     async def _change(self, organization: str, by: Authorship) -> AsyncIterator[Change]:
-        async with self._transaction() as connection:
+        async with self._transaction(organization) as connection:
             row = await connection.fetchrow(_SQL["lock_organization"], organization)
             change = PostgresChange(connection, _found(organization, row), by)
             yield change
@@ -57,7 +59,7 @@ class PostgresConfigurationStore:
     ) -> tuple[Stored[Organization], int]:
         document = documents.encode(value)
         content_hash = hashlib.sha256(document.encode()).hexdigest()
-        async with self._transaction() as connection:
+        async with self._transaction(value.id) as connection:
             row = await connection.fetchrow(_SQL["insert_organization"], value.id, document)
             if row is None:
                 return await _created_before(connection, value.id, request_id, content_hash)
@@ -69,7 +71,7 @@ class PostgresConfigurationStore:
             return stored_organization(row), row["version"]
 
     async def delete_organization(self, organization: str, by: Authorship = NOBODY) -> int:
-        async with self._transaction() as connection:
+        async with self._transaction(organization) as connection:
             row = _found(organization, await connection.fetchrow(_SQL["lock_organization"], organization))
             if await connection.fetchval(_SQL["has_resources"], organization):
                 raise ResourceInUse(
@@ -164,8 +166,13 @@ class PostgresConfigurationStore:
                 yield connection
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        async with self._connection() as connection, connection.transaction():
+    async def _transaction(self, organization: str) -> AsyncIterator[Connection]:
+        """Of a change."""
+        async with (
+            self._turns.turn(organization),
+            self._connection() as connection,
+            connection.transaction(),
+        ):
             yield connection
 
 
