@@ -49,7 +49,7 @@ def test_half_a_character_does_no_harm() -> None:
 
 def test_loading_needs_no_network_no_home_and_leaves_nothing_behind(tmp_path: Path) -> None:
     script = (
-        "import os, socket; socket.socket = None; before = dict(os.environ)\n"
+        "import os, socket; import quota_service; socket.socket = None; before = dict(os.environ)\n"
         "from quota_service.edge.dialects import tokens\n"
         "tokens.load(); assert tokens.count('hello world') == 2 and dict(os.environ) == before"
     )
