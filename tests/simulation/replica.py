@@ -24,6 +24,7 @@ from quota_service.application.memory import Memory
 from quota_service.application.offline import Offline
 from quota_service.application.opening import Openings
 from quota_service.application.outage import Outages
+from quota_service.application.publishing import Publishing
 from quota_service.application.recording import Recording
 from quota_service.application.recovery import Recovery
 from quota_service.application.settlement import Commits, Releases
@@ -168,13 +169,15 @@ class Replica:
 
     def _wire(self, runner: Runner, store: ConfigurationStore, database: Database) -> None:
         link, observer = self.to_postgres, _Observer(self._world, self.name)
-        holds = self._holds = Holds(runner, 0.6)
+        holds = Holds(runner, 0.6)
+        self._publishing = Publishing(holds)
         ledger = Ledger(link, database)
         parts = _Parts(
             store=store,
             configuration=store,
             aliases=_Aliases(),
             holds=holds,
+            publisher=self._publishing,
             windows=holds,
             limits=holds,
             log=Events(runner),
@@ -231,7 +234,7 @@ class Replica:
     async def publish(self, version: int) -> None:
         """Tells the deciding store of a change of the configuration, if it can be reached."""
         with contextlib.suppress(StoreUnavailable):
-            await self._holds.publish_version(ORGANIZATION, version)
+            await self._publishing.publish_version(ORGANIZATION, version)
 
     def crash(self) -> None:
         """All that it was doing ends; nothing of it reaches a store any more but what is on its way."""
