@@ -26,7 +26,7 @@ from quota.v1 import quota_pb2
 from quota_service.embedded import EmbeddedStores
 from quota_service.stores.valkey.keys import Keys
 
-CYCLES, LAST_CYCLES, ROUND_S = 5, 9, 0.7
+CYCLES, LAST_CYCLES, ROUND_S = 5, 15, 0.7
 """The last step is compared with the target, the others are for the chart."""
 READY_S_MAX = 300.0
 POLL_S = 0.5
