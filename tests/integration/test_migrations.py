@@ -265,6 +265,37 @@ async def test_a_transaction_of_the_ledger_uses_indexes_whatever_is_known_of_its
     assert not [plan for plan in plans for table in tables if f"Seq Scan on {table}" in plan]
 
 
+READ = """
+SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables)::bigint
+    + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)::bigint
+"""
+
+
+async def rows_read(connection: Connection) -> int:
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    found: int = await connection.fetchval(READ)
+    return found
+
+
+@pytest.mark.parametrize("way", [written_at_once, written_by_steps])
+async def test_holds_end_without_reading_others_though_their_table_was_thought_empty(
+    owner: asyncpg.Pool, postgres_url: str, way: Callable[[Connection, Batch], Awaitable[None]]
+) -> None:
+    lives = [Life(a_hold(id_=f"r{number}")).commit(400) for number in range(2_000)]
+    held, ended = ([replace(life.entries[at], origin=Origin(0, "1-0")) for life in lives] for at in (0, 1))
+    connection = await asyncpg.connect(postgres_url)
+    await owner.execute("VACUUM ANALYZE", timeout=60)
+    await way(connection, Batch(held[:1]))
+    await way(connection, Batch(ended[:1]))  # which plans
+    await way(connection, Batch(held[1:]))
+    before = await rows_read(connection)
+    for first in range(1, 201, 20):
+        await way(connection, Batch(ended[first : first + 20]))
+    read = await rows_read(connection) - before
+    await connection.close()
+    assert read < 200 * 10
+
+
 async def test_the_hot_queries_use_indexes(filled: asyncpg.Pool) -> None:
     for file, name, arguments, index in HOT:
         plan = "\n".join(row[0] for row in await filled.fetch(f"EXPLAIN {sql.load(file)[name]}", *arguments))
