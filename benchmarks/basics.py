@@ -17,6 +17,8 @@ WARM_UP_S = 1.0
 HALF = 0.5
 """Of the rate that saturates Authorize: the load under which waits are compared."""
 
+CPU_UNKNOWN = "this system does not tell what processes have used"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cycle:
@@ -105,14 +107,22 @@ def figures(cycles: Sequence[Cycle], paces: Sequence[Pace]) -> list[Figure]:
             f" ÷ {median(each.trivial.p99_ms for each in paces):.1f} ms"
             f" at {median(each.authorize.per_second for each in paces):,.0f}/s",
         ),
-        ratio(
-            "P4",
-            [each.pair.cpu_us / (each.trivial.cpu_us + each.trivial_commit.cpu_us) for each in cycles],
-            f"server {median(each.pair.server_cpu_us for each in cycles):.0f}"
-            f" + stores {median(each.pair.stores_cpu_us for each in cycles):.0f}"
-            f" ÷ {median(each.trivial.cpu_us + each.trivial_commit.cpu_us for each in cycles):.0f} µs",
-        ),
+        _cpu(cycles),
     ]
+
+
+def _cpu(cycles: Sequence[Cycle]) -> Figure:
+    """P4."""
+    pairs = [each.pair for each in cycles]
+    trivial_us = [each.trivial.cpu_us + each.trivial_commit.cpu_us for each in cycles]
+    if not all(trivial_us):
+        return Figure(number="P4", value=None, note=CPU_UNKNOWN)
+    return ratio(
+        "P4",
+        [pair.cpu_us / other_us for pair, other_us in zip(pairs, trivial_us, strict=True)],
+        f"server {median(each.server_cpu_us for each in pairs):.0f}"
+        f" + stores {median(each.stores_cpu_us for each in pairs):.0f} ÷ {median(trivial_us):.0f} µs",
+    )
 
 
 def points(cycles: Sequence[Cycle], paces: Sequence[Pace]) -> list[Point]:

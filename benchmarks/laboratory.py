@@ -15,7 +15,6 @@ from benchmarks import scenario
 from benchmarks.caller import Caller, Run, Work, connected
 from benchmarks.processes import cpu_seconds, running
 from quota.client import connect
-from quota_service.cli.server import serve
 from quota_service.embedded import EmbeddedStores
 from quota_service.stores.postgres.migrate import migrate
 
@@ -33,8 +32,6 @@ ENVIRONMENT = {
     "QUOTA_CALLS_BEHIND_MAX": "1000",
     "QUOTA_KEY_PREFIX": KEY_PREFIX,
 }
-
-HAS_WORKERS = any(option.name == "workers" for option in serve.params)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +166,7 @@ async def first_answers(service: Server, scene: scenario.Scene) -> tuple[bytes, 
 def serve_command(*, workers: int = 1) -> list[str]:
     """What is run to serve."""
     command = ["quota_service", "serve", "--address", "127.0.0.1:0", "--log-level", "error"]
-    return [*command, "--workers", str(workers)] if HAS_WORKERS else command
+    return [*command, "--workers", str(workers)]
 
 
 def environment(on: EmbeddedStores) -> dict[str, str]:

@@ -8,9 +8,9 @@ from itertools import islice
 from statistics import median
 
 from benchmarks import scenario
-from benchmarks.basics import ratio
+from benchmarks.basics import CPU_UNKNOWN, ratio
 from benchmarks.caller import Work, WrongAnswer
-from benchmarks.laboratory import HAS_WORKERS, Round, Server, seed, served, stores
+from benchmarks.laboratory import Round, Server, seed, served, stores
 from benchmarks.outcome import Outcome, Told
 from benchmarks.scenario import NESTED
 from benchmarks.targets import FEW_CORES, Figure
@@ -21,14 +21,11 @@ CONNECTIONS = 32
 """So many that either worker gets its part: the kernel gives connections to workers, not calls."""
 
 BATCH, BATCHES_IN_FLIGHT = 64, 8
-NOT_BUILT = "not built"
 
 
 async def workers(told: Told) -> Outcome:
     """P5. Both services are on the same stores."""
     number = "P5" if (os.cpu_count() or 1) >= FEW_CORES else "P5 by CPU"
-    if not HAS_WORKERS:
-        return Outcome(figures=[Figure(number=number, value=None, note=NOT_BUILT)])
     async with (
         stores() as started,
         served(started, workers=1, connections=CONNECTIONS) as one,
@@ -45,19 +42,20 @@ async def workers(told: Told) -> Outcome:
 def workers_figure(number: str, pairs: list[tuple[Round, Round]]) -> Figure:
     """Of one worker and two, in each cycle."""
     one, two = zip(*pairs, strict=True)
-    rates = [after.per_second / before.per_second for before, after in pairs]
-    cpu = [after.cpu_us / before.cpu_us for before, after in pairs]
     note = (
         f"{median(each.per_second for each in two):,.0f} ÷ {median(each.per_second for each in one):,.0f}/s;"
         f" CPU {median(each.cpu_us for each in two):.0f} ÷ {median(each.cpu_us for each in one):.0f} µs"
+        f"; {os.cpu_count()} cores"
     )
-    return ratio(number, rates if number == "P5" else cpu, f"{note}; {os.cpu_count()} cores")
+    if number == "P5":
+        return ratio(number, [after.per_second / before.per_second for before, after in pairs], note)
+    if not all(each.cpu_us for each in one):
+        return Figure(number=number, value=None, note=CPU_UNKNOWN)
+    return ratio(number, [after.cpu_us / before.cpu_us for before, after in pairs], note)
 
 
 async def batches(told: Told) -> Outcome:
     """P12."""
-    if not hasattr(quota_pb2, "AuthorizeBatchRequest"):
-        return Outcome(figures=[Figure(number="P12", value=None, note=NOT_BUILT)])
     async with stores() as started, served(started) as service:
         await seed(service, [NESTED])
         pairs = []

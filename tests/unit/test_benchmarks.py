@@ -59,6 +59,17 @@ def test_a_figure_is_the_median_of_the_cycles_own_ratios() -> None:
     assert [found[number].is_met for number in ("P1", "P2", "P3", "P4")] == [True, False, False, True]
 
 
+def test_without_processor_times_what_is_made_of_them_is_not_measured() -> None:
+    untold = a_round(cpu_us=0)
+    cycle = Cycle(trivial=untold, authorize=untold, trivial_commit=untold, commit=untold, pair=untold)
+    found = {
+        figure.number: figure.value for figure in figures([cycle], [Pace(trivial=untold, authorize=untold)])
+    }
+    assert found == {"P1": 1, "P2": 1, "P3": 1, "P4": None}
+    assert workers_figure("P5", [(untold, untold)]).value == 1
+    assert workers_figure("P5 by CPU", [(untold, untold)]).value is None
+
+
 @pytest.mark.parametrize(
     ("bound", "below", "at", "above"),
     [
@@ -80,7 +91,7 @@ def test_a_line_begins_with_the_number_and_tells_the_target_and_the_verdict() ->
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
-    figure = Figure(number="P5", value=None, note="not built")
+    figure = Figure(number="P5", value=None, note="why")
     assert figure.is_met is None
     assert "not measured" in figure.line()
 
