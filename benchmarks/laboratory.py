@@ -29,7 +29,8 @@ KEY_PREFIX = "quota/"
 ENVIRONMENT = {
     # Load and stores share the server's cores: what waits is to be measured, not refused.
     "QUOTA_PATIENCE_MS": "5000",
-    "QUOTA_CALLS_BEHIND_MAX": "1000",
+    "QUOTA_CALLS_MAX": "10000",
+    "QUOTA_CALLS_BEHIND_MAX": "10000",
     "QUOTA_KEY_PREFIX": KEY_PREFIX,
 }
 
