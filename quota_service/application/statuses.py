@@ -26,7 +26,7 @@ from quota_service.domain.sight import EVERYTHING, Sight
 from quota_service.domain.subject import Subject, SubjectFault, SubjectProblem
 from quota_service.domain.terms import Basis, Counters, Term
 
-ATTEMPTS = 20
+ATTEMPTS = 60
 """How often a decision is begun anew because the configuration or a window has just changed."""
 
 
